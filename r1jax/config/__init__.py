@@ -1,0 +1,54 @@
+"""Frozen, hashable dataclasses: everything that a run can be told. No field hides a default.
+
+Reading order: model, learn, rollout, data, stages; `flags` turns `--config.a.b=value` into a changed config.
+"""
+
+from r1jax.config.checks import ConfigError, check
+from r1jax.config.data import DataConfig, TemplateConfig, TokenizerConfig
+from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
+from r1jax.config.model import MESH_AXES, MeshConfig, ModelConfig, RopeConfig
+from r1jax.config.rollout import RewardConfig, RewardsConfig, RewardSetConfig, SamplerConfig, SamplingConfig
+from r1jax.config.stages import (
+    EvaluateConfig,
+    EvaluationConfig,
+    GateConfig,
+    GrpoConfig,
+    LoggingConfig,
+    PretrainConfig,
+    RunConfig,
+    SftConfig,
+    StageConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "MESH_AXES",
+    "BatchConfig",
+    "ConfigError",
+    "DataConfig",
+    "EvaluateConfig",
+    "EvaluationConfig",
+    "GateConfig",
+    "GrpoConfig",
+    "LoggingConfig",
+    "MeshConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PolicyLossConfig",
+    "PretrainConfig",
+    "RewardConfig",
+    "RewardSetConfig",
+    "RewardsConfig",
+    "RopeConfig",
+    "RunConfig",
+    "SamplerConfig",
+    "SamplingConfig",
+    "Schedule",
+    "SftConfig",
+    "StageConfig",
+    "TemplateConfig",
+    "TokenizerConfig",
+    "TrainingConfig",
+    "check",
+    "constant",
+]

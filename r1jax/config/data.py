@@ -1,0 +1,70 @@
+"""Where records come from and how they become token sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from r1jax.config.checks import check
+
+FIELDS = ("id", "question", "answer", "response", "text", "language", "rewards")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """A source of records.
+
+    `jsonl`, `parquet`: `path` is a file, a folder or a glob. `tfds`: `name` (and `path` as data_dir).
+    `task`: `name` is a generator of r1jax.data.tasks, which makes `limit` records from `seed`.
+    """
+
+    kind: Literal["jsonl", "parquet", "tfds", "task"]
+    path: str | None = None
+    name: str | None = None
+    split: str = "train"
+    columns: tuple[tuple[str, str], ...] = ()  # (field of ours, column of theirs)
+    answer_pattern: str | None = None  # regex; its first group, searched in the answer column, is the gold
+    skip: int = 0
+    limit: int | None = None
+    seed: int = 0
+    rewards: str = "default"  # reward set of records that name none
+
+    def __post_init__(self):
+        if self.kind in ("jsonl", "parquet"):
+            check(self.path is not None, "data.path", f"a path (data.kind is {self.kind})", self.path)
+        else:
+            check(self.name is not None, "data.name", f"a name (data.kind is {self.kind})", self.name)
+        if self.kind == "task":
+            check(self.limit is not None, "data.limit", "how many records the task makes", self.limit)
+        for field, _ in self.columns:
+            check(field in FIELDS, "data.columns", f"fields out of {', '.join(FIELDS)}", field)
+        check(self.skip >= 0, "data.skip", "0 or more", self.skip)
+        check(self.limit is None or self.limit >= 1, "data.limit", "1 or more, or None", self.limit)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerConfig:
+    """A Hugging Face `tokenizer.json` (file or folder), or the vocabulary of a task. Set exactly one."""
+
+    path: str | None = None
+    task: str | None = None
+
+    def __post_init__(self):
+        check(
+            (self.path is None) != (self.task is None),
+            "tokenizer",
+            "exactly one of path and task",
+            (self.path, self.task),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateConfig:
+    """How a question becomes the text that the model continues.
+
+    `forced_prefix` opens the assistant's turn (the paper's evaluation uses "<think>\\n"); rewards see it.
+    """
+
+    name: Literal["r1_zero", "r1", "chat", "plain"] = "r1_zero"
+    forced_prefix: str = ""
+    instruction: str = ""  # appended to the question, e.g. the boxed-answer request

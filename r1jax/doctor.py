@@ -1,0 +1,237 @@
+"""The run doctor: rules over the latest metrics that say early that a run learns nothing or will break.
+
+Each rule is a plain function of the first and the latest values of the metrics in metrics.jsonl. It returns
+one sentence on what is seen and one on what to do, or None. `Doctor` keeps these values for a stage
+and reports a finding when it appears.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+Metrics = Mapping[str, float | None]
+WINDOW_VALUES = 10  # a rule looks at the mean of so many values, so that one odd batch says nothing
+REMIND_LINES = 100  # a finding that lasts is repeated after so many lines
+NOT_FINITE = "not_finite"  # the doctor's own metric: 1 for an update that was skipped so
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a run.
+
+    Attributes:
+      rule: the name of the rule in RULES.
+      step: the step of the latest line that it was seen on.
+      message: what is seen, with the number.
+      advice: what to do about it.
+    """
+
+    rule: str
+    step: int
+    message: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}: {self.message} {self.advice}"
+
+
+@dataclasses.dataclass
+class Window:
+    """What a rule sees: of every metric its first values in the stage, and its latest.
+
+    Values, not lines: what belongs to a rollout stands in the first line of its updates only.
+    """
+
+    first: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    recent: dict[str, collections.deque[float]] = dataclasses.field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        """Takes in the next value of a metric."""
+        first = self.first.setdefault(name, [])
+        if len(first) < WINDOW_VALUES:
+            first.append(value)
+        self.recent.setdefault(name, collections.deque(maxlen=WINDOW_VALUES)).append(value)
+
+    def mean(self, name: str) -> float | None:
+        """Mean of the latest values of a metric; None while there are too few."""
+        return _mean(self.recent.get(name, ()))
+
+    def mean_at_start(self, name: str) -> float | None:
+        """The same of its first values."""
+        return _mean(self.first.get(name, ()))
+
+
+def truncation(window: Window) -> tuple[str, str] | None:
+    """Most completions end at the length limit: their answers, and so their rewards, are never seen."""
+    share = window.mean("truncated_share")
+    if share is None or share < 0.5:
+        return None
+    return (
+        f"{share:.0%} of the completions are cut at the length limit.",
+        "Raise max_new_tokens, or check that the training texts end with the end-of-text token.",
+    )
+
+
+def no_signal(window: Window) -> tuple[str, str] | None:
+    """In nearly all groups every sample has the same reward, so that all advantages are zero."""
+    share = window.mean("zero_variance_share")
+    if share is None or share < 0.8:
+        return None
+    right = window.mean("all_right_share") or 0.0
+    wrong = window.mean("all_wrong_share") or 0.0
+    seen = f"In {share:.0%} of the groups all rewards are equal: they teach nothing."
+    if right > wrong:
+        return seen, f"{right:.0%} are all right: take harder prompts, or stop here."
+    return seen, (
+        f"{wrong:.0%} are all wrong: take easier prompts, larger groups or a better start; "
+        "dynamic_sampling replaces such groups."
+    )
+
+
+def entropy_collapse(window: Window) -> tuple[str, str] | None:
+    """The policy has become nearly deterministic before it solves its prompts: nothing new is tried."""
+    entropy = window.mean("entropy")
+    solved = window.mean("all_right_share")
+    if entropy is None or entropy > 0.02 or (solved is not None and solved > 0.5):
+        return None
+    return (
+        f"Entropy has fallen to {entropy:.3f} nats a token, and most prompts are not solved yet.",
+        "Lower the learning rate, raise clip_high (DAPO) or the KL coefficient, or go back to a checkpoint.",
+    )
+
+
+def entropy_explosion(window: Window) -> tuple[str, str] | None:
+    """Entropy far above where it began: the text is falling apart."""
+    start, entropy = window.mean_at_start("entropy"), window.mean("entropy")
+    if start is None or entropy is None or entropy < max(2 * start, 1.0):
+        return None
+    return (
+        f"Entropy has risen from {start:.2f} to {entropy:.2f} nats a token.",
+        "Lower the learning rate or the entropy bonus; look at samples.jsonl.",
+    )
+
+
+def length_collapse(window: Window) -> tuple[str, str] | None:
+    """Completions shrink while answers stay wrong: RL on a base without the skill falls back to guessing."""
+    start, length = window.mean_at_start("completion_tokens"), window.mean("completion_tokens")
+    solved = window.mean("all_right_share") or 0.0
+    if start is None or length is None or length > 0.4 * start or solved > 0.2:
+        return None
+    return (
+        f"Completions have shrunk from {start:.0f} to {length:.0f} tokens, and few prompts are solved: "
+        "the policy answers without thinking.",
+        "Train the base longer (raise the gate), or begin from a cold start.",
+    )
+
+
+def mismatch(window: Window) -> tuple[str, str] | None:
+    """Sampler and trainer disagree about the tokens: the gradient is taken for another policy."""
+    # bfloat16 programs differ by about 0.01 nats a token, float32 ones by less than 1e-4.
+    difference = window.mean("mismatch")
+    if difference is None or difference < 0.05:
+        return None
+    return (
+        f"Log-probs of sampler and trainer differ by {difference:.3f} nats a token.",
+        "Check temperature and compute_dtype of both; truncated importance sampling limits the harm.",
+    )
+
+
+def clipping(window: Window) -> tuple[str, str] | None:
+    """Most tokens are clipped: the update leaves the region in which the objective means anything."""
+    low, high = window.mean("clip_low_share"), window.mean("clip_high_share")
+    if low is None or high is None or (share := low + high) < 0.5:
+        return None
+    return (
+        f"{share:.0%} of the tokens are clipped.",
+        "Lower the learning rate, or take fewer minibatches and inner epochs a rollout.",
+    )
+
+
+def non_finite(window: Window) -> tuple[str, str] | None:
+    """Updates were skipped because loss or gradient was not a finite number."""
+    recent = window.recent.get(NOT_FINITE, ())
+    if not any(recent):
+        return None
+    return (
+        f"Not finite, and so skipped: {sum(recent):.0f} of the latest {len(recent)} updates.",
+        "Lower the learning rate, clip gradients harder, or compute in float32.",
+    )
+
+
+def grading(window: Window) -> tuple[str, str] | None:
+    """Samples cannot be graded, through no fault of theirs."""
+    share = window.mean("masked_share")
+    if share is None or share < 0.05:
+        return None
+    return (
+        f"{share:.0%} of the samples could not be graded and are left out.",
+        "Look at the statuses in samples.jsonl: golds that do not parse, or reward workers that die "
+        "(rewards.worker_memory_mib, rewards.deadline_seconds).",
+    )
+
+
+RULES: dict[str, Callable[[Window], tuple[str, str] | None]] = {
+    "truncation": truncation,
+    "no_signal": no_signal,
+    "entropy_collapse": entropy_collapse,
+    "entropy_explosion": entropy_explosion,
+    "length_collapse": length_collapse,
+    "mismatch": mismatch,
+    "clipping": clipping,
+    "non_finite": non_finite,
+    "grading": grading,
+}
+
+
+class Doctor:
+    """Watches one stage.
+
+    After a restart it begins anew: feed it the lines that metrics.jsonl already has, so that it knows how the
+    stage began.
+    """
+
+    def __init__(self):
+        self._window = Window()
+        self._lines = 0
+        self._told: dict[str, int] = {}
+
+    def observe(self, step: int, metrics: Metrics) -> list[Finding]:
+        """Takes one line in, and returns the findings that are new or due for a reminder."""
+        self._lines += 1
+        for name, value in metrics.items():
+            if _is_number(value):
+                self._window.add(name, value)
+        if "loss" in metrics:
+            # In metrics.jsonl a number that is not finite is null.
+            finite = all(_is_number(metrics[name]) for name in ("loss", "grad_norm") if name in metrics)
+            self._window.add(NOT_FINITE, float(not finite))
+        findings = []
+        for name, rule in RULES.items():
+            seen = rule(self._window)
+            if seen is None:
+                self._told.pop(name, None)
+            elif self._lines - self._told.get(name, -REMIND_LINES) >= REMIND_LINES:
+                self._told[name] = self._lines
+                findings.append(Finding(name, step, *seen))
+        return findings
+
+
+def diagnose(lines: Iterable[Metrics]) -> list[Finding]:
+    """The findings of a whole metrics.jsonl, each rule once, as it was seen last."""
+    doctor = Doctor()
+    latest: dict[str, Finding] = {}
+    for line in lines:
+        for finding in doctor.observe(int(line["step"]), line):
+            latest[finding.rule] = finding
+    return list(latest.values())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _mean(values: Collection[float]) -> float | None:
+    return sum(values) / len(values) if len(values) == WINDOW_VALUES else None

@@ -1,0 +1,81 @@
+"""Log-probabilities and entropies of tokens, without ever holding all of [B, T, V].
+
+Logits are computed in blocks of positions. Where one block is enough its logits are kept for the backward
+pass; otherwise each block is computed again there, so that memory is one block however long the rows are.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from r1jax.parallel.rules import constrain
+
+LOGIT_BYTES = 4  # logits are float32 whatever the compute dtype
+
+
+def token_logps(
+    hidden_BTD: Float[Array, "B T D"],
+    unembed_DV: Float[Array, "D V"],
+    targets_BT: Int[Array, "B T"],
+    *,
+    temperature: float | Float[Array, ""],
+    budget_bytes: int,
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """Log-probability of each target (nats) and entropy of its distribution (nats), both float32.
+
+    Args:
+      hidden_BTD: the decoder's output after its final norm, in the compute dtype.
+      unembed_DV: the output head, in any dtype; it is cast to that of the hidden states.
+      targets_BT: ids in [0, V). At padding any valid id: the caller masks what comes back.
+      temperature: above 0; the distribution is softmax(logits / temperature).
+      budget_bytes: the most that one [B, block, V] block of float32 logits may take. A single position of all
+        B rows is the smallest block.
+    """
+    num_rows, num_positions = targets_BT.shape
+    position_bytes = num_rows * unembed_DV.shape[1] * LOGIT_BYTES
+    num_blocks = min(num_positions, math.ceil(num_positions * position_bytes / budget_bytes))
+    if num_blocks <= 1:
+        return _block_logps(("batch", "length"), unembed_DV, temperature, hidden_BTD, targets_BT)
+
+    # Blocks run over positions, not rows: rows are sharded over devices and stay where they are.
+    block = math.ceil(num_positions / num_blocks)
+    num_blocks = math.ceil(num_positions / block)
+    padding = num_blocks * block - num_positions
+    block_logps = functools.partial(_block_logps, ("batch", None), unembed_DV, temperature)
+
+    def blocks_first(x):
+        x = jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(num_rows, num_blocks, block, *x.shape[2:]), 1, 0)
+
+    _, outputs = jax.lax.scan(
+        lambda carry, inputs: (carry, jax.checkpoint(block_logps)(*inputs)),
+        None,
+        (blocks_first(hidden_BTD), blocks_first(targets_BT)),
+    )
+    logps_BT, entropy_BT = (
+        jnp.moveaxis(x, 0, 1).reshape(num_rows, num_blocks * block)[:, :num_positions] for x in outputs
+    )
+    return logps_BT, entropy_BT
+
+
+def _block_logps(rows, unembed_DV, temperature, hidden_BTD, targets_BT):
+    # The cast stands here, inside the scan, so that the head's gradient is summed over blocks in its own
+    # dtype.
+    unembed_DV = unembed_DV.astype(hidden_BTD.dtype)
+    logits_BTV = jnp.einsum("BTD,DV->BTV", hidden_BTD, unembed_DV, preferred_element_type=jnp.float32)
+    logits_BTV = constrain(logits_BTV, (*rows, "act_vocab"))
+    logits_BTV = logits_BTV / temperature
+    # Less the largest logit (a constant to the gradient), exponentials cannot overflow.
+    logits_BTV = logits_BTV - jax.lax.stop_gradient(jnp.max(logits_BTV, axis=-1, keepdims=True))
+    exp_BTV = jnp.exp(logits_BTV)
+    total_BT = jnp.sum(exp_BTV, axis=-1)
+    log_total_BT = jnp.log(total_BT)
+    target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    # H = log Z - sum_v p_v logit_v
+    entropy_BT = log_total_BT - jnp.sum(exp_BTV * logits_BTV, axis=-1) / total_BT
+    return target_BT - log_total_BT, entropy_BT

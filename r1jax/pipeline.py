@@ -1,0 +1,108 @@
+"""The stage graph: each stage takes the result of an earlier one; what is done is skipped, what is not is resumed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from r1jax.config import EvaluateConfig, GrpoConfig, PretrainConfig, RunConfig, SftConfig, StageConfig
+from r1jax.report import page, table
+from r1jax.stages import grpo, pretrain, sft
+from r1jax.stages.context import RunContext, open_context
+from r1jax.stages.evaluate import evaluate, sample_lines
+from r1jax.stages.session import Preempted
+from r1jax.stages.weights import load_params, start_checkpoint
+from r1jax.workdir import Workdir
+from r1jax.workdir.files import write_lines
+
+TRAINING: dict[type[StageConfig], Callable[[StageConfig, RunContext], int]] = {
+    PretrainConfig: pretrain.run,
+    SftConfig: sft.run,
+    GrpoConfig: grpo.run,
+}
+
+
+def run(config: RunConfig, path: str, *, stages: Sequence[str] | None = None) -> None:
+    """Runs the stages of `config` in the workdir `path`, or those named in `stages`, in the config's order.
+
+    Skips what is done, resumes what is not. A stage that fails leaves the finished ones usable; its error is raised.
+    """
+    workdir = Workdir(path)
+    chosen = [config.stage(name).name for name in stages] if stages is not None else None
+    plans = workdir.claim(config)
+    todo = [
+        stage
+        for stage in config.stages
+        if (chosen is None or stage.name in chosen) and plans[stage.name].action != "skip"
+    ]
+    for name, plan in plans.items():
+        if plan.action == "skip":
+            say(f"{name}: done")
+        elif plan.changes:
+            say(f"{name}: resumed with changes: {'; '.join(plan.changes)}")
+    if todo:
+        with open_context(config, workdir) as context:
+            for stage in todo:
+                run_stage(stage, context)
+                summarize(config, workdir)
+        page.write(workdir.path)
+    else:
+        summarize(config, workdir)  # a kill may have come between a stage's end and its line in the summary
+        say("all is done")
+    table.render(workdir.summary())
+    say(f"{workdir.path}/report.html")
+
+
+def run_stage(stage: StageConfig, context: RunContext) -> None:
+    """Trains, evaluates, and writes down what came out."""
+    workdir = context.workdir
+    folder = workdir.begin(context.config, stage.name)
+    say(f"{stage.name}: {type(stage).__name__.removesuffix('Config').lower()}, in {folder.path}")
+    try:
+        outputs = result_of(stage, context)
+        if stage.evaluation is not None:
+            evaluate_result(stage, outputs, context)
+    except Preempted:
+        workdir.pause(stage.name)
+        raise
+    except BaseException as error:
+        workdir.fail(stage.name, f"{type(error).__name__}: {error}")
+        raise
+    workdir.finish(stage.name, outputs)
+
+
+def result_of(stage: StageConfig, context: RunContext) -> dict:
+    """Trains the stage, or finds the checkpoint that it only evaluates: {"checkpoint": folder, "step": its step}."""
+    if isinstance(stage, EvaluateConfig):
+        folder, step = start_checkpoint(stage.start, context)
+        return {"checkpoint": folder, "step": step}
+    step = TRAINING[type(stage)](stage, context)
+    return {"checkpoint": str(context.workdir.stage(stage.name).checkpoints), "step": step}
+
+
+def evaluate_result(stage: StageConfig, outputs: dict, context: RunContext) -> None:
+    """The stage's evaluation, into its eval.json and eval_samples.jsonl."""
+    result = evaluate(
+        load_params(outputs["checkpoint"], outputs["step"], context),
+        stage.evaluation,
+        run=context,
+        template=stage.template,
+        purpose="evaluation",  # the same draws for every stage
+    )
+    folder = context.workdir.stage(stage.name)
+    count = len(result.prompts) * stage.evaluation.samples
+    write_lines(folder.path / "eval_samples.jsonl", sample_lines(result.prompts, result.graded, limit=count))
+    folder.write_evaluation(result.summary | {"step": outputs["step"]})
+
+
+def summarize(config: RunConfig, workdir: Workdir) -> None:
+    """Writes summary.json from the evaluations and times of the stages that are done."""
+    for stage in config.stages:
+        if workdir.status(stage.name) == "done":
+            seconds = {"seconds": workdir.entry(stage.name)["seconds"]}
+            workdir.write_summary(stage.name, (workdir.stage(stage.name).read_evaluation() or {}) | seconds)
+
+
+def say(text: str) -> None:
+    """A line for the person who watches."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,78 @@
+"""Which rewards a record gets, and at which weights."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from r1jax.config import ConfigError, RewardsConfig
+from r1jax.rewards.countdown import countdown_reward
+from r1jax.rewards.format import format_reward
+from r1jax.rewards.language import language_reward
+from r1jax.rewards.maths import MATHS_ISOLATION, maths_reward
+from r1jax.rewards.pair_search import pair_search_reward
+from r1jax.rewards.starts_with_answer import starts_with_answer_reward
+from r1jax.rewards.verdicts import Reward
+
+REWARDS: dict[str, Reward] = {
+    "maths": Reward(maths_reward, low=0.0, high=1.0, isolation=MATHS_ISOLATION),
+    "format": Reward(format_reward, low=0.0, high=1.0),
+    "language": Reward(language_reward, low=0.0, high=1.0),
+    "countdown": Reward(countdown_reward, low=0.0, high=1.0),
+    "pair_search": Reward(pair_search_reward, low=0.0, high=1.0),
+    "starts_with_answer": Reward(starts_with_answer_reward, low=0.0, high=1.0),
+}
+DEFAULT_SET = "default"  # of records without a `rewards` field
+
+
+def resolve(name: str) -> Reward:
+    """The reward of a name of REWARDS, or of `module:attribute`.
+
+    The attribute is a function from items to scores (any finite value, run in the parent process), or a
+    `Reward`, which declares its range and may ask to be isolated. ConfigError says what is wrong with a name.
+    """
+    if ":" not in name:
+        if name in REWARDS:
+            return REWARDS[name]
+        near = difflib.get_close_matches(name, REWARDS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(f"rewards: expected one of {', '.join(REWARDS)}, or module:function; found {name!r}{hint}")
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, what it imports is not
+        raise ConfigError(f"rewards: expected a module that can be imported, found {name!r}: {error}") from error
+    found = vars(module).get(attribute)
+    if isinstance(found, Reward):
+        return found
+    if callable(found):
+        return Reward(found, low=-math.inf, high=math.inf)
+    raise ConfigError(
+        f"rewards: expected a function or a Reward called {attribute!r} in {module_name}, found {found!r}"
+    )
+
+
+def resolve_sets(config: RewardsConfig) -> dict[str, dict[str, Reward]]:
+    """Set name -> reward name -> reward, in the order of the config."""
+    return {one.name: {reward.name: resolve(reward.name) for reward in one.rewards} for one in config.sets}
+
+
+def weights_at(config: RewardsConfig, step: int) -> dict[str, dict[str, float]]:
+    """Set name -> reward name -> weight in force at `step` (optimiser steps of the stage)."""
+    return {one.name: {reward.name: reward.weight.at(step) for reward in one.rewards} for one in config.sets}
+
+
+def set_of(record: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
+    """The reward set that a record names; ValueError when there is no such set."""
+    name = record.get("rewards", DEFAULT_SET)
+    if name not in sets:
+        raise ValueError(
+            f"record {record.get('id')!r}: expected a reward set out of {', '.join(sets)} "
+            f"(rewards.sets of the config), found {name!r}"
+        )
+    return name

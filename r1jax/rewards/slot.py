@@ -1,0 +1,151 @@
+"""One place for a worker: starts it, replaces it, and finds out whose fault a failure was.
+
+A worker that misses its deadline is killed. One that died by itself is asked again once, in a new process: a
+death that does not repeat was the machine's. After a failure the gold alone is graded; only where that goes
+well is the failure the answer's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from r1jax.config import RewardsConfig
+from r1jax.rewards.verdicts import RewardError
+from r1jax.rewards.worker_process import DeadlineExceeded, WorkerDied, WorkerProcess
+
+START_TRIES = 3
+START_PAUSE_SECONDS = 0.5  # between them
+
+
+class WorkerStartError(RuntimeError):
+    """No worker comes up; the text has its last words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A message for a worker and, for after a failure, one that comes out true on any sane gold."""
+
+    number: int
+    message: dict
+    control: dict | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a request.
+
+    Attributes:
+      number: of the request.
+      result: what the worker answered; None where `failed` or `error` is set.
+      failed: `limit` (deadline, memory, death) or `crash` (an exception), where the control came out true or
+        there is none; `grader`, where it did not; `start`, where no worker could be had.
+      detail: the failure in words.
+      seconds: that workers spent on it, their start not included.
+      error: to be raised in the caller: no outcome but a bug in a reward.
+    """
+
+    number: int
+    result: Any = None
+    failed: str | None = None
+    detail: str = ""
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+class Slot:
+    """Serves one request after another, in one thread; only `close` may be called from another."""
+
+    def __init__(self, config: RewardsConfig, rewards: Sequence[str]):
+        self._config = config
+        self._rewards = tuple(rewards)
+        self._worker: WorkerProcess | None = None
+        self._lock = threading.Lock()  # over the worker's start and end, against close()
+        self._closed = threading.Event()
+        self._seconds = 0.0  # of the request in hand
+        self.ever_started = False
+        self.kills = 0  # of workers, at a deadline
+        self.deaths = 0  # of workers, by themselves
+
+    def handle(self, request: Request) -> Outcome:
+        """The outcome of one request, whatever it does to its worker."""
+        self._seconds = 0.0
+        reply = self._ask(request.message)
+        failed, detail = reply.get("failed"), reply.get("detail", "")
+        if failed in ("limit", "crash") and request.control is not None:
+            check = self._ask(request.control)
+            if check.get("failed") == "start":
+                failed, detail = "start", check["detail"]
+            elif check.get("result") is not True:
+                failed, detail = (
+                    "grader",
+                    f"{detail}; the gold alone: {check.get('detail', 'not equal to itself')}",
+                )
+        error = RewardError(reply["error"]) if "error" in reply else None
+        return Outcome(request.number, reply.get("result"), failed, detail, self._seconds, error)
+
+    def close(self) -> None:
+        """Kills the worker and starts no other; the thread in `handle` comes back at once."""
+        with self._lock:
+            self._closed.set()
+            if self._worker is not None:
+                self._worker.kill()
+
+    def end_worker(self) -> None:
+        """Ends the worker, if there is one."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.reap()
+
+    def _ask(self, message: dict) -> dict:
+        """A worker's reply, or {"failed": ..., "detail": ...} with what kept it from replying."""
+        limit = self._config.deadline_seconds
+        for last_try in (False, True):
+            try:
+                worker = self._ready_worker()
+            except WorkerStartError as error:
+                return {"failed": "start", "detail": str(error)}
+            start = time.monotonic()
+            try:
+                reply = worker.request(message, limit)
+            except DeadlineExceeded:
+                self.kills += 1
+                self.end_worker()
+                return {"failed": "limit", "detail": f"no answer within rewards.deadline_seconds={limit}"}
+            except WorkerDied as error:
+                self.deaths += 1
+                self.end_worker()
+                if last_try:
+                    return {"failed": "limit", "detail": f"its worker died twice, {error}"}
+            else:
+                # After a failure nobody knows what state it is in.
+                if "failed" in reply or reply["retire"] or worker.served >= self._config.recycle_after:
+                    self.end_worker()
+                return reply
+            finally:
+                self._seconds += time.monotonic() - start
+        raise AssertionError("unreachable")
+
+    def _ready_worker(self) -> WorkerProcess:
+        """The worker in this slot, or a new one; WorkerStartError when none comes up in START_TRIES."""
+        words = "the service is closed"
+        for _ in range(START_TRIES):
+            if self._worker is not None:
+                return self._worker
+            with self._lock:
+                if self._closed.is_set():
+                    break
+                self._worker = WorkerProcess(self._rewards, self._config.worker_memory_mib)
+            try:
+                self._worker.wait_ready()
+                self.ever_started = True
+                return self._worker
+            except (WorkerDied, DeadlineExceeded) as error:
+                words = str(error) or "it was not ready in time"
+                self.end_worker()
+                self._closed.wait(START_PAUSE_SECONDS)
+        raise WorkerStartError(f"reward workers do not start: {words}")

@@ -1,0 +1,117 @@
+"""The parent's end of one worker process: start it, ask it with a deadline, kill it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from r1jax.rewards import wire
+
+START_SECONDS = 120.0  # until a worker is ready: imports from a cold network disk can take a minute
+EXIT_SECONDS = 5.0  # between a worker's closed pipes and its end
+STDERR_CHARS = 2000  # of a worker's last words
+
+
+class DeadlineExceeded(Exception):
+    """The worker has not answered in time; it must be killed."""
+
+
+class WorkerDied(Exception):
+    """The worker is gone; the text says how, with its last words."""
+
+
+class WorkerProcess:
+    """A running worker. Not thread-safe, but for `kill`.
+
+    `subprocess` and not `fork`: the parent runs jax and its threads. The worker dies with the thread that
+    makes this object (see worker.py), so that thread has to live as long as the worker is wanted.
+    """
+
+    def __init__(self, rewards: Sequence[str], memory_mib: int):
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid()), str(memory_mib), *rewards],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            bufsize=0,
+            env=_environment(),
+            start_new_session=True,  # a Ctrl-C in the terminal is the parent's affair
+        )
+        self.served = 0
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_ready(self) -> None:
+        """Returns when the worker has imported what it needs; else WorkerDied or DeadlineExceeded."""
+        self._read(time.monotonic() + START_SECONDS)
+
+    def request(self, message: dict, deadline_seconds: float) -> dict:
+        """The worker's reply; WorkerDied, or DeadlineExceeded after `deadline_seconds`."""
+        deadline = time.monotonic() + deadline_seconds
+        left = memoryview(wire.encode(message | {"deadline_seconds": deadline_seconds}))
+        try:
+            while left:
+                left = left[self._process.stdin.write(left) :]
+        except BrokenPipeError as error:
+            raise WorkerDied(self._last_words()) from error
+        reply = self._read(deadline)
+        self.served += 1
+        return reply
+
+    def kill(self) -> None:
+        """Ends the process at once (safe from any thread); `reap` collects it."""
+        self._process.kill()
+
+    def reap(self) -> None:
+        """Kills the process, waits until it is gone and closes the pipes."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
+            pipe.close()
+
+    def _read(self, deadline: float) -> dict:
+        body = self._read_exactly(wire.LENGTH.size, deadline)
+        return json.loads(self._read_exactly(wire.decode_length(body), deadline))
+
+    def _read_exactly(self, size: int, deadline: float) -> bytes:
+        parts = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while len(parts) < size:
+                # What is there is taken even when this thread woke late: the worker was in time.
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise DeadlineExceeded
+                part = os.read(self._process.stdout.fileno(), size - len(parts))
+                if not part:
+                    raise WorkerDied(self._last_words())
+                parts += part
+        return parts
+
+    def _last_words(self) -> str:
+        try:
+            code = self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:  # it closed its pipes and lives on
+            self.kill()
+            code = self._process.wait()
+        self._stderr.seek(0)
+        text = self._stderr.read().decode(errors="replace").strip()
+        return f"exit code {code}: {text[-STDERR_CHARS:]}"
+
+
+def _environment() -> dict[str, str]:
+    """The parent's, with its import path (a config's own rewards), one thread, and no accelerator."""
+    paths = [path or os.getcwd() for path in sys.path]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": "1",
+        "JAX_PLATFORMS": "cpu",
+    }

@@ -1,0 +1,102 @@
+"""Evaluation: k samples a question, pass@1, pass@k, cons@k, with intervals over the questions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from r1jax import scoring
+from r1jax.config import EvaluationConfig, TemplateConfig
+from r1jax.data.sources import load
+from r1jax.rewards.verdicts import Status
+from r1jax.stages.context import RunContext
+from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
+from r1jax.text.answers import thinking
+from r1jax.text.language import detect_target, language_share
+from r1jax.text.reflection import count_reflection_words
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The figures of one evaluation, and the graded samples behind them, [questions][k]."""
+
+    summary: dict
+    prompts: list[Prompt]
+    graded: list[list[Graded]]
+
+
+def evaluate(
+    params, evaluation: EvaluationConfig, *, run: RunContext, template: TemplateConfig, purpose: str
+) -> Evaluation:
+    """Samples and scores every question of `evaluation.data`.
+
+    `purpose` names the stream of random numbers: the same purpose draws the same numbers at every call, so
+    that two checkpoints are compared on the same draws.
+    """
+    prompts = render(load(evaluation.data), evaluation.template or template, run)
+    sampler = run.sampler(evaluation.sampler, evaluation.sampling.max_new_tokens)
+    sampler.load(params)
+    graded = sample_and_grade(
+        prompts,
+        run=run,
+        sampler=sampler,
+        samples=evaluation.samples,
+        seed=run.seed_of(purpose),
+        step=0,
+        sampling=evaluation.sampling,
+    )
+    summary = scoring.summarize(
+        [[sample_result(one, prompt) for one in group] for prompt, group in zip(prompts, graded, strict=True)],
+        expected_samples=evaluation.samples,
+        equivalent=run.rewards.equivalent if evaluation.answers_vote else None,
+        bootstrap_resamples=evaluation.bootstrap_resamples,
+        seed=run.seed_of(f"{purpose}/bootstrap"),
+    )
+    protocol = dataclasses.asdict(evaluation.sampling) | {"template": (evaluation.template or template).name}
+    return Evaluation(summary | protocol, prompts, graded)
+
+
+def sample_result(one: Graded, prompt: Prompt) -> scoring.SampleResult:
+    """What scoring needs to know of one sample."""
+    trace = thinking(one.text)
+    target = prompt.record.get("language") or detect_target(prompt.record["question"])
+    format_score = one.verdict.scores.get("format")
+    return scoring.SampleResult(
+        correct=one.verdict.status is Status.CORRECT,
+        answer=one.verdict.answer,
+        num_tokens=len(one.completion.tokens),
+        truncated=not one.completion.stopped,
+        format_ok=None if format_score is None else format_score.value == 1.0,
+        language_share=language_share(trace if trace is not None else one.text, target),
+        masked=one.verdict.masked,
+        reflection_words=count_reflection_words(one.text),
+    )
+
+
+def sample_lines(prompts: list[Prompt], graded: list[list[Graded]], limit: int) -> list[dict]:
+    """The first `limit` samples as lines for samples.jsonl, one of each prompt before a second of any."""
+    lines = []
+    for prompt, one in (
+        (prompt, group[sample])
+        for sample in range(max(len(group) for group in graded))
+        for prompt, group in zip(prompts, graded, strict=True)
+        if sample < len(group)
+    ):
+        if len(lines) == limit:
+            break
+        lines.append(
+            {
+                "prompt": prompt.record["id"],
+                "sample": one.completion.sample,
+                "question": prompt.record["question"],
+                "gold": prompt.record.get("answer"),
+                "completion": one.text,
+                "answer": one.verdict.answer,
+                "status": one.verdict.status.value,
+                "rewards": {name: score.value for name, score in one.verdict.scores.items()},
+                "tokens": int(np.size(one.completion.tokens)),
+                "stopped": one.completion.stopped,
+            }
+        )
+    return lines

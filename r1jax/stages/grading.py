@@ -1,0 +1,86 @@
+"""Sampling and grading together: completions go to the reward service while others still decode."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from r1jax.config import SamplingConfig, TemplateConfig
+from r1jax.rewards.verdicts import Item, Verdict
+from r1jax.sampler.engine import Completion, Request, Sampler
+from r1jax.stages.context import RunContext
+from r1jax.text.templates import RenderedPrompt, completion_text, render_prompt
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded:
+    """One completion, the text that was graded (forced prefix included) and what was said of it."""
+
+    completion: Completion
+    text: str
+    verdict: Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """A record of the data and the tokens that ask it."""
+
+    record: dict
+    rendered: RenderedPrompt
+
+
+def render(records: Sequence[dict], template: TemplateConfig, run: RunContext) -> list[Prompt]:
+    """The prompts of the records; ValueError names a record without a question."""
+    return [Prompt(one, render_prompt(template, require_question(one), run.tokenizer)) for one in records]
+
+
+def require_question(record: dict) -> str:
+    """The question of a record, which a prompt cannot do without."""
+    if "question" not in record:
+        raise ValueError(
+            f"record {record.get('id')!r} has no question: expected the field 'question', found "
+            f"{', '.join(sorted(record))}; map a column to it with data.columns"
+        )
+    return record["question"]
+
+
+def sample_and_grade(
+    prompts: Sequence[Prompt],
+    *,
+    run: RunContext,
+    sampler: Sampler,
+    samples: int,
+    seed: int,
+    step: int,
+    sampling: SamplingConfig,
+    first_prompt: int = 0,
+) -> list[list[Graded]]:
+    """`samples` graded completions of every prompt, in order: [P][G].
+
+    The draws are a function of (seed, step, first_prompt + index, sample, position) alone.
+    """
+    requests = [
+        Request(prompt=first_prompt + index, tokens=prompt.rendered.token_ids, num_samples=samples)
+        for index, prompt in enumerate(prompts)
+    ]
+    texts: dict[tuple[int, int], tuple[Completion, str]] = {}
+    verdicts: dict[tuple[int, int], Verdict] = {}
+    for completion in sampler.generate(requests, seed=seed, step=step, sampling=sampling):
+        index = completion.prompt - first_prompt
+        key = (index, completion.sample)
+        text = completion_text(prompts[index].rendered, completion.tokens, run.tokenizer)
+        texts[key] = (completion, text)
+        item = Item(
+            record=prompts[index].record,
+            completion=text,
+            group=index,
+            num_tokens=len(completion.tokens),
+            truncated=not completion.stopped,
+        )
+        run.rewards.submit(key, item)
+        verdicts.update(run.rewards.results(block=False))
+    verdicts.update(run.rewards.results(block=True))
+    return [
+        [Graded(*texts[index, sample], verdicts[index, sample]) for sample in range(samples)]
+        for index in range(len(prompts))
+    ]

@@ -1,0 +1,78 @@
+"""Group relative policy optimisation: sample groups, grade them, compare within each group, update.
+
+A rollout is collected under one policy, written to the journal with its verdicts, and only then trained on:
+`minibatches` x `inner_epochs` updates against the log-probs that the policy had at its start.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from r1jax.config import GrpoConfig
+from r1jax.data.iterators import epochs
+from r1jax.data.sources import load
+from r1jax.learn.jit import jit_score, place_batch
+from r1jax.learn.kl import adapted_coefficient
+from r1jax.learn.state import StepConfig, state_shardings
+from r1jax.learn.steps import policy_step, score
+from r1jax.stages import rollout as rollouts
+from r1jax.stages.context import RunContext
+from r1jax.stages.evaluate import sample_lines
+from r1jax.stages.policy_batch import policy_batches
+from r1jax.stages.session import Session
+
+
+def run(stage: GrpoConfig, run: RunContext) -> int:
+    """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
+    records = load(stage.data)
+    by_id = {record["id"]: record for record in records}
+    longest = int(stage.max_new_tokens.largest)
+    config = StepConfig(
+        model=run.config.model,
+        optimizer=stage.optimizer,
+        num_steps=stage.num_steps,
+        loss=stage.loss,
+        max_new_tokens=longest,
+    )
+    sampler = run.sampler(stage.sampler, longest)
+    params_shardings = state_shardings(config, run.mesh).params
+    compiled_score = jit_score(score, run.mesh, params_shardings, config)
+
+    def score_batch(params, batch):
+        scores = compiled_score(params, place_batch(batch, run.mesh))
+        return {name: np.asarray(values) for name, values in scores.items()}
+
+    with Session(stage, run, policy_step, config) as session:
+        prompts = epochs(records, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.rollout_prompts)
+        if "data" in session.extras:
+            prompts.set_state(session.extras["data"])
+        kl_coefficient = session.extras.get("kl_coefficient", stage.loss.kl_coefficient)
+        while not session.done:
+            step = session.step
+            rollout = rollouts.replay(step, run, stage, by_id)
+            if rollout is None:
+                sampler.load(session.state.params)
+                rollout = rollouts.collect(stage, step, run=run, sampler=sampler, prompts=prompts)
+                rollouts.journal(rollout, step, run, stage)
+            else:
+                prompts.set_state(rollout.data_state)
+            batches, figures = policy_batches(stage, step, rollout, run=run, state=session.state, score=score_batch)
+            figures |= rollouts.figures(rollout, run)
+            for number in range(stage.steps_per_rollout):
+                batch = batches[number % stage.minibatches]
+                metrics = session.update(batch | {"kl_coefficient": np.float32(kl_coefficient)})
+                session.log(metrics | figures if number == 0 else metrics)
+            if stage.loss.kl_target is not None:
+                kl_coefficient = adapted_coefficient(
+                    kl_coefficient,
+                    float(metrics["kl"]),
+                    target=stage.loss.kl_target,
+                    num_sequences=len(rollout.completions),
+                    horizon=stage.loss.kl_horizon,
+                )
+            session.log_samples(sample_lines(rollout.prompts, rollout.groups, run.config.logging.samples_per_step))
+            refresh = stage.reference_refresh_every
+            if stage.loss.needs_reference and refresh is not None and session.step % refresh == 0:
+                session.refresh_reference()
+            session.settle({"data": rollout.data_state, "kl_coefficient": kl_coefficient})
+        return session.result_step()

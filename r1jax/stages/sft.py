@@ -1,0 +1,42 @@
+"""Supervised fine-tuning: the response of each record after its question; only the response is scored."""
+
+from __future__ import annotations
+
+from r1jax.config import SftConfig
+from r1jax.data.iterators import epochs
+from r1jax.data.packing import micro_batches, pack, training_sequence
+from r1jax.data.sources import load
+from r1jax.learn.state import StepConfig
+from r1jax.learn.steps import next_token_step
+from r1jax.stages.context import RunContext
+from r1jax.stages.session import Session
+from r1jax.text.templates import render_example
+
+
+def run(stage: SftConfig, run: RunContext) -> int:
+    """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
+    sequences = [example_sequence(record, stage, run) for record in load(stage.data)]
+    config = StepConfig(model=run.config.model, optimizer=stage.optimizer, num_steps=stage.num_steps)
+    with Session(stage, run, next_token_step, config) as session:
+        batches = epochs(sequences, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.batch_sequences)
+        if "data" in session.extras:
+            batches.set_state(session.extras["data"])
+        capacity = -(-stage.batch_sequences // stage.batch.micro_batch_rows)
+        while not session.done:
+            rows, _ = pack(next(batches), row_tokens=stage.batch.row_tokens, packed=stage.batch.packed)
+            batch = micro_batches(rows, micro_batch_rows=stage.batch.micro_batch_rows, capacity=capacity)
+            session.log(session.update(batch))
+            session.settle({"data": batches.get_state()})
+        return session.result_step()
+
+
+def example_sequence(record: dict, stage: SftConfig, run: RunContext) -> dict:
+    """The training sequence of a record; ValueError names one that lacks a field."""
+    for field in ("question", "response"):
+        if field not in record:
+            raise ValueError(
+                f"{stage.name}: record {record.get('id')!r} has no {field}: found {', '.join(sorted(record))}; "
+                f"map a column to it with data.columns"
+            )
+    example = render_example(stage.template, record["question"], record["response"], run.tokenizer)
+    return training_sequence(example.prompt_ids, example.response_ids)

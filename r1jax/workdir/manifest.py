@@ -1,0 +1,189 @@
+"""Which stages of a run are done, and whether the workdir still belongs to the config.
+
+manifest.json: {"stages": {name: {"status": "running" | "done" | "failed", "hash", "start" (the stage or the
+folder it starts from), "outputs": {...}, "started": UTC time of the first begin, "seconds": wall time of its
+sessions that ended in order, "error": text or null}}}.
+What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from etils import epath
+
+from r1jax.config import RunConfig
+from r1jax.config.serialize import differences, fingerprint, to_json
+from r1jax.workdir.files import WorkdirError, read_json, write_json
+from r1jax.workdir.stage_folder import StageFolder
+
+_SHOWN_CHANGES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be done about a stage. `changes`: fields that differ since an unfinished one was begun."""
+
+    action: Literal["start", "resume", "skip"]
+    changes: tuple[str, ...] = ()
+
+
+def identity(run: RunConfig, name: str) -> dict[str, Any]:
+    """What a stage's result depends on, as JSON: its config, those of the stages it starts from, the model,
+    the tokenizer, the rewards and the seed. Mesh and logging may change between two sessions of a run.
+    """
+    chain = [run.stage(name)]
+    known = {stage.name for stage in run.stages}
+    while chain[0].start in known:
+        chain.insert(0, run.stage(chain[0].start))
+    whole = to_json(run)
+    shared = {key: whole[key] for key in ("model", "tokenizer", "rewards", "seed")}
+    return {**shared, "stages": [to_json(stage) for stage in chain]}
+
+
+class Workdir:
+    """The folder of a run (local or `gs://`). One process writes to it."""
+
+    def __init__(self, path: epath.PathLike):
+        self.path = epath.Path(path)
+        self._begun: dict[str, float] = {}  # stage -> time.monotonic() of this session's begin
+
+    def stage(self, name: str) -> StageFolder:
+        """The folder of that stage, whether it exists yet or not."""
+        return StageFolder(self.path / name)
+
+    def claim(self, run: RunConfig) -> dict[str, Plan]:
+        """Plans every stage, then writes config.json: to be called before the first `begin`.
+
+        Raises WorkdirError where the workdir was made by another config.
+        """
+        before = self.config()
+        if before is not None and before["name"] != run.name:
+            raise WorkdirError(
+                f"{self.path}: this workdir was made by the config {before['name']!r}, not by {run.name!r}: "
+                "choose another --workdir"
+            )
+        plans = {stage.name: self.plan(run, stage.name) for stage in run.stages}
+        write_json(self.path / "config.json", to_json(run))
+        return plans
+
+    def config(self) -> dict[str, Any] | None:
+        """config.json (`r1jax.config.serialize.from_json` makes the RunConfig), None before there is one."""
+        return read_json(self.path / "config.json")
+
+    def plan(self, run: RunConfig, name: str) -> Plan:
+        """What is to be done about the stage; changes nothing. A stage whose folder was removed starts anew.
+
+        Raises WorkdirError where a finished stage was run with another config, naming the fields.
+        """
+        entry = self._stages().get(name)
+        folder = self.path / name
+        if entry is None or not folder.exists():
+            return Plan("start")
+        now = identity(run, name)
+        if entry["hash"] == fingerprint(now):
+            return Plan("skip" if entry["status"] == "done" else "resume")
+        before = read_json(folder / "config.json")
+        changes = tuple(differences(before, now)) if before is not None else ("config.json is missing",)
+        if entry["status"] != "done":
+            return Plan("resume", changes)
+        shown = "; ".join(changes[:_SHOWN_CHANGES])
+        more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
+        raise WorkdirError(
+            f"stage {name} of {self.path} is done, with another config ({shown}{more}): take that back, "
+            f"choose another --workdir, or remove {folder} to run the stage again"
+        )
+
+    def begin(self, run: RunConfig, name: str) -> StageFolder:
+        """Marks the stage as running. The journal of an unfinished stage with another config is dropped.
+
+        Raises WorkdirError where the stage is done already, or the stage it starts from is not.
+        """
+        plan = self.plan(run, name)
+        if plan.action == "skip":
+            raise WorkdirError(f"stage {name} of {self.path} is done already")
+        start = run.stage(name).start
+        if start in {stage.name for stage in run.stages}:
+            upstream = self.plan(run, start)
+            if upstream.action != "skip":
+                raise WorkdirError(f"stage {name} starts from {start}, which is not done: run {start} first")
+        stages = self._stages()
+        earlier = {} if plan.action == "start" else stages[name]
+        now = identity(run, name)
+        folder = self.stage(name)
+        if plan.changes:
+            folder.journal.clear()
+        stages[name] = {
+            "status": "running",
+            "hash": fingerprint(now),
+            "start": start,
+            "outputs": {},
+            "started": earlier.get("started", _utc_now()),
+            "seconds": earlier.get("seconds", 0.0),
+            "error": None,
+        }
+        # The folder's config first: a manifest entry without it could not say what changed.
+        write_json(folder.path / "config.json", now)
+        write_json(self.path / "manifest.json", {"stages": stages})
+        self._begun[name] = time.monotonic()
+        return folder
+
+    def finish(self, name: str, outputs: Mapping[str, Any]) -> None:
+        """Marks the stage as done. `outputs` (JSON) are what later stages need, such as its checkpoint."""
+        self._end(name, status="done", outputs=dict(outputs))
+
+    def fail(self, name: str, error: str) -> None:
+        """Marks the stage as failed; the same command resumes it."""
+        self._end(name, status="failed", error=error)
+
+    def pause(self, name: str) -> None:
+        """Counts the time of a session that ends before the stage does (SIGTERM); the stage stays running."""
+        self._end(name, status="running")
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """The manifest's entry of the stage. Raises WorkdirError where it never began."""
+        stages = self._stages()
+        if name not in stages:
+            found = ", ".join(stages) or "none"
+            raise WorkdirError(f"{self.path}: expected stage {name} to have begun, found {found}")
+        return stages[name]
+
+    def status(self, name: str) -> str | None:
+        """running, done or failed; None for a stage that never began."""
+        return self._stages().get(name, {}).get("status")
+
+    def outputs(self, name: str) -> dict[str, Any]:
+        """What the finished stage handed to `finish`. Raises WorkdirError where it is not done."""
+        entry = self.entry(name)
+        if entry["status"] != "done":
+            raise WorkdirError(f"{self.path}: expected stage {name} to be done, found {entry['status']}")
+        return entry["outputs"]
+
+    def write_summary(self, name: str, values: Mapping[str, Any]) -> None:
+        """Sets what summary.json says about the stage: {"stages": {name: values}}."""
+        summary = self.summary()
+        summary["stages"][name] = dict(values)
+        write_json(self.path / "summary.json", summary)
+
+    def summary(self) -> dict[str, Any]:
+        """summary.json, with no stages before there is one."""
+        found = read_json(self.path / "summary.json")
+        return {"stages": {}} if found is None else found
+
+    def _stages(self) -> dict[str, dict[str, Any]]:
+        manifest = read_json(self.path / "manifest.json")
+        return {} if manifest is None else manifest["stages"]
+
+    def _end(self, name: str, **changes: Any) -> None:
+        entry = self.entry(name)
+        seconds = entry["seconds"] + time.monotonic() - self._begun.pop(name)
+        stages = {**self._stages(), name: {**entry, "seconds": round(seconds, 3), **changes}}
+        write_json(self.path / "manifest.json", {"stages": stages})
+
+
+def _utc_now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,41 @@
+"""The folder of one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from r1jax.workdir.files import StepLines, read_json, write_json
+from r1jax.workdir.journal import Journal
+
+
+class StageFolder:
+    """Where a stage writes. Nothing is created before it is written."""
+
+    def __init__(self, path: epath.PathLike):
+        self.path = epath.Path(path)
+        self.name = self.path.name
+        self.metrics = StepLines(self.path / "metrics.jsonl")
+        self.samples = StepLines(self.path / "samples.jsonl")
+        self.journal = Journal(self.path / "journal")
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tb"
+
+    def truncate(self, step: int) -> None:
+        """For a run that resumes after `step` updates: drops what was written about later ones.
+
+        Journal entries from `step` on stay: they are what the resumed run replays.
+        """
+        self.metrics.truncate(step)
+        self.samples.truncate(step)
+        self.journal.prune(before=step)
+
+    def write_evaluation(self, values: Mapping[str, Any]) -> None:
+        """Writes eval.json."""
+        write_json(self.path / "eval.json", dict(values))
+
+    def read_evaluation(self) -> dict[str, Any] | None:
+        """eval.json, None before there is one."""
+        return read_json(self.path / "eval.json")

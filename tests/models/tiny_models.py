@@ -1,0 +1,58 @@
+"""Small decoders of every family, with weights large enough that an error in any part shows."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from r1jax.config import ModelConfig, RopeConfig
+from r1jax.models import decoder
+
+VOCAB = 32
+_SHAPE = {
+    "vocab_size": VOCAB,
+    "hidden_size": 16,
+    "num_layers": 3,
+    "num_heads": 4,
+    "num_kv_heads": 2,
+    "ffn_size": 24,
+    "init_range": 0.3,
+}
+
+FAMILIES = {
+    "qwen2": ModelConfig(**_SHAPE, attention_bias=True, tie_embeddings=True),
+    "qwen3": ModelConfig(**_SHAPE, qk_norm=True, head_size=8),
+    "llama3": ModelConfig(
+        **_SHAPE,
+        rope=RopeConfig(theta=1e4, scaling="llama3", factor=8.0, original_max_positions=16),
+    ),
+    "ungated": ModelConfig(**_SHAPE, activation="relu2", gated_ffn=False),
+}
+
+
+@functools.cache
+def params_of(config: ModelConfig, seed: int = 0):
+    """Random parameters: biases and norm scales too, which `init` leaves at 0 and 1."""
+    params = jax.jit(lambda key: decoder.init(config, key))(jax.random.key(seed))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    noisy = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, noisy)
+
+
+def random_tokens(*shape: int, seed: int = 7):
+    return jnp.asarray(np.random.default_rng(seed).integers(0, VOCAB, shape, np.int32))
+
+
+def one_segment(tokens_BT):
+    """Positions and segments of rows that are one sequence each."""
+    positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
+    return positions_BT, jnp.ones_like(tokens_BT)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def logits_of(params, tokens_BT, positions_BT, segments_BT, config):
+    """Forward and head."""
+    hidden_BTD = decoder.forward(params, tokens_BT, positions_BT, segments_BT, config=config)
+    return decoder.logits(params, hidden_BTD, config=config)

@@ -1,0 +1,122 @@
+"""Rewards that do to a worker what answers have done to verifiers; imported by the tests and by their workers."""
+
+import ctypes
+import os
+import pathlib
+import time
+
+from r1jax.rewards.verdicts import Isolation, Item, Reward, Score, Status
+
+HUNG_POWER_EXPONENT = 9**9  # 9 ** (9 ** 9) computes for minutes, in C, and holds the interpreter's lock
+
+
+def act(what: str, item: Item) -> Score:
+    """Does what it is told, and says `correct` where it lives to say anything."""
+    return ACTIONS[what](item) or Score(1.0, Status.CORRECT, what)
+
+
+def hang(item: Item) -> None:
+    if "pid_file" in item.record:
+        pathlib.Path(item.record["pid_file"]).write_text(str(os.getpid()))
+    _ = 9**HUNG_POWER_EXPONENT
+
+
+def eat_memory(item: Item) -> None:
+    pieces = []
+    while True:
+        pieces.append(bytearray(2**24))
+
+
+def grow(item: Item) -> None:
+    KEPT.append(bytearray(300 * 2**20))
+
+
+def raise_error(item: Item) -> None:
+    raise KeyError("not ours")
+
+
+def die(item: Item) -> None:
+    os._exit(3)
+
+
+def segfault(item: Item) -> None:
+    ctypes.string_at(0)
+
+
+def die_once(item: Item) -> None:
+    marker = pathlib.Path(item.record["marker"])
+    if not marker.exists():
+        marker.touch()
+        os._exit(3)
+
+
+def print_much(item: Item) -> None:
+    print("not a message of the protocol" * 1000, flush=True)
+    assert os.read(0, 1) == b""  # the requests are out of reach, too
+
+
+def name_process(item: Item) -> Score:
+    return Score(1.0, Status.CORRECT, str(os.getpid()))
+
+
+KEPT: list[bytearray] = []
+ACTIONS = {
+    "nothing": lambda item: None,
+    "hang": hang,
+    "eat memory": eat_memory,
+    "grow": grow,
+    "raise": raise_error,
+    "die": die,
+    "segfault": segfault,
+    "die once": die_once,
+    "print": print_much,
+    "name process": name_process,
+    "sleep": lambda item: time.sleep(0.5),
+    "out of range": lambda item: Score(1.5, Status.CORRECT),
+    "mask": lambda item: Score(None, Status.VERIFIER_ERROR),
+}
+
+FAULTS = Reward(
+    lambda items: [act(item.completion, item) for item in items],
+    low=-1.0,
+    high=1.0,
+    isolation=Isolation(
+        warm_up=lambda: None,
+        quick=lambda item: Score(1.0, Status.CORRECT) if item.completion == "quick" else None,
+        control=lambda item: act(item.record.get("gold", "nothing"), item).value == 1.0,
+        key=lambda item: item.record.get("key"),
+    ),
+)
+WITHOUT_CONTROL = Reward(
+    FAULTS.score,
+    low=0.0,
+    high=1.0,
+    isolation=Isolation(warm_up=lambda: None, quick=lambda item: None, control=None, key=lambda item: None),
+)
+
+
+def refuse_to_start() -> None:
+    raise ImportError("the grader is not installed")
+
+
+BROKEN = Reward(
+    FAULTS.score,
+    low=0.0,
+    high=1.0,
+    isolation=Isolation(warm_up=refuse_to_start, quick=lambda item: None, control=None, key=lambda item: None),
+)
+
+
+def rank_in_group(items):
+    """A reward that needs its whole group: 1.0 for the longest completion of each group."""
+    longest = {}
+    for item in items:
+        longest[item.group] = max(longest.get(item.group, 0), len(item.completion))
+    return [Score(float(len(item.completion) == longest[item.group]), Status.SCORED) for item in items]
+
+
+def one_too_few(items):
+    return [Score(1.0, Status.SCORED)] * (len(items) - 1)
+
+
+NOT_A_REWARD = "a string"

@@ -1,0 +1,100 @@
+"""The accuracy reward reads the answer section, and asks math-verify only where strings and numbers cannot tell."""
+
+import pytest
+
+from r1jax.rewards import maths
+from r1jax.rewards.maths import equivalent, gold_is_gradable, maths_reward, quick_score
+from r1jax.rewards.verdicts import Item, Score, Status
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet_grader():
+    maths.warm_up()
+
+
+def item(gold, answer):
+    return Item({"id": "m1", "answer": gold}, f"<think> hm </think> <answer> {answer} </answer>")
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "status"),
+    [
+        ("72", "72", Status.CORRECT),
+        ("72", "73", Status.WRONG),
+        ("1,234", "1234.0", Status.CORRECT),
+        ("1/2", "0.50", Status.CORRECT),
+        ("55", "5 5", Status.CORRECT),
+        ("10", r"The sum is $\boxed{10}$.", Status.CORRECT),
+        (18, "18", Status.CORRECT),  # a gold that the data set has as a number
+        ("-3", "3", Status.WRONG),
+    ],
+)
+def test_strings_and_numbers_decide_without_math_verify(gold, answer, status):
+    score = quick_score(item(gold, answer))
+    assert score.status is status
+    assert score.value == float(status is Status.CORRECT)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "status"),
+    [
+        (r"2\sqrt{2}", r"\sqrt{8}", Status.CORRECT),
+        ("x^2+2x+1", "(x+1)^2", Status.CORRECT),
+        (r"\{1,2\}", "2, 1", Status.CORRECT),
+        ("5", "5 apples", Status.CORRECT),
+        ("x=3", "3", Status.CORRECT),
+        ("(1,2)", "(2,1)", Status.WRONG),
+        ("5", "5 or 6", Status.WRONG),  # no hedging
+        ("5", "6} or $5$", Status.WRONG),  # no way out of the box that the answer is put in
+        (r"\sqrt{2}", "1.5", Status.WRONG),
+        ("5", "???", Status.WRONG),
+    ],
+)
+def test_math_verify_decides_the_rest(gold, answer, status):
+    assert quick_score(item(gold, answer)) is None
+    (score,) = maths_reward([item(gold, answer)])
+    assert score.status is status
+    assert score.value == float(status is Status.CORRECT)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        r"<think> \boxed{72} </think>",
+        r"<think> so <answer> 72 </answer> \boxed{72}",
+        "the answer is 72",
+        "",
+    ],
+)
+def test_what_is_only_in_the_thinking_is_no_answer(completion):
+    assert maths_reward([Item({"answer": "72"}, completion)]) == [Score(0.0, Status.NO_ANSWER)]
+
+
+@pytest.mark.parametrize("gold", [r"\frac{1", "???", " "])
+def test_a_gold_that_does_not_parse_masks_the_sample(gold):
+    (score,) = maths_reward([item(gold, "2")])
+    assert (score.value, score.status) == (None, Status.VERIFIER_ERROR)
+    assert not gold_is_gradable(item(gold, "2"))
+
+
+def test_the_same_unparsable_text_is_still_equal():
+    assert maths_reward([item(r"\frac{1", r"\frac{1")])[0].status is Status.CORRECT
+
+
+@pytest.mark.parametrize("gold", ["72", r"\frac{1}{2}", "x=3", "(1, 2]", r"\text{Tuesday}", "2,125", "-5"])
+def test_sane_golds_are_gradable(gold):
+    assert gold_is_gradable(item(gold, ""))
+
+
+def test_equivalence_holds_both_ways():
+    assert equivalent("2x", "x+x")
+    assert equivalent("0.5", "1/2")
+    assert not equivalent("2x", "3x")
+    # verify("1 < x < 2", "(1, 2)") holds and the reverse does not, so neither stands for the other.
+    assert not equivalent("(1,2)", "1<x<2")
+    assert not equivalent("1<x<2", "(1,2)")
+
+
+def test_a_record_without_a_gold_is_named():
+    with pytest.raises(ValueError, match="record 'm2': the maths reward expects the field 'answer', found id"):
+        maths_reward([Item({"id": "m2"}, "<answer> 3 </answer>")])

@@ -1,0 +1,106 @@
+"""No worker outlives the process that started it, however that one ends; nothing here loads jax."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from r1jax.config import RewardConfig, RewardsConfig, RewardSetConfig
+from r1jax.rewards.service import RewardService
+from r1jax.rewards.verdicts import Item
+
+CONFIG = RewardsConfig(
+    sets=(RewardSetConfig("default", (RewardConfig("reward_faults:FAULTS"),)),), deadline_seconds=300.0, workers=1
+)
+# Its worker hangs in C, where neither a closed pipe nor a Python signal handler reaches it.
+PARENT = """
+import pathlib, sys, time
+from test_reward_processes import CONFIG
+from r1jax.rewards.service import RewardService
+from r1jax.rewards.verdicts import Item
+
+service = RewardService(CONFIG)
+service.submit("a", Item({"pid_file": sys.argv[1]}, "hang"))
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+{end}
+"""
+WAIT_SECONDS = 20.0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody has collected does not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, what: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"{what} has not come about in {WAIT_SECONDS} s"
+        time.sleep(0.01)
+
+
+def read_pid(path: pathlib.Path) -> int:
+    wait_for(lambda: path.exists() and path.read_text(), "the worker's pid file")
+    return int(path.read_text())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("end", "sent", "code"),
+    [
+        ("time.sleep(600)", signal.SIGKILL, -signal.SIGKILL),
+        ("time.sleep(600)", signal.SIGTERM, -signal.SIGTERM),
+        ("next(service.results(block=True))", signal.SIGINT, -signal.SIGINT),
+        ("raise RuntimeError('a bug')", None, 1),
+        ("", None, 0),  # it just ends, without closing the service
+    ],
+    ids=["SIGKILL", "SIGTERM", "SIGINT", "exception", "end"],
+)
+def test_no_worker_outlives_its_parent(tmp_path, end, sent, code):
+    pid_file = tmp_path / "pid"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("{end}", end), str(pid_file)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        stderr=subprocess.DEVNULL,
+    )
+    worker = read_pid(pid_file)
+    if sent is not None:
+        assert is_alive(worker)
+        parent.send_signal(sent)
+    assert parent.wait(WAIT_SECONDS) == code
+    wait_for(lambda: not is_alive(worker), "the end of the worker")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_close_ends_a_worker_that_hangs(tmp_path):
+    with RewardService(CONFIG) as service:
+        service.submit("a", Item({"pid_file": str(tmp_path / "pid")}, "hang"))
+        worker = read_pid(tmp_path / "pid")
+        assert is_alive(worker)
+    assert not is_alive(worker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_idle_worker_ignores_signals_to_the_group_and_ends_with_its_pipe():
+    with RewardService(CONFIG) as service:
+        (verdict,) = service.score([Item({}, "name process")])
+        worker = int(verdict.answer)
+        os.kill(worker, signal.SIGTERM)
+        os.kill(worker, signal.SIGINT)
+        assert service.score([Item({}, "name process")])[0].answer == str(worker)
+    assert not is_alive(worker)
+
+
+def test_rewards_do_not_load_jax():
+    modules = "service, worker, routing, maths, verdicts, health, pool"
+    code = f"import sys; from r1jax.rewards import {modules}; print('jax' in sys.modules, 'sympy' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["False", "False"]

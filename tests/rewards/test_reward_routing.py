@@ -1,0 +1,59 @@
+"""Records name their reward set; sets name rewards of ours or the user's."""
+
+import pytest
+
+from r1jax.config import ConfigError, RewardConfig, RewardsConfig, RewardSetConfig, Schedule
+from r1jax.rewards import routing
+from r1jax.rewards.service import RewardService
+
+
+def test_every_reward_of_the_table_resolves_to_itself():
+    for name, reward in routing.REWARDS.items():
+        assert routing.resolve(name) is reward
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"found 'math' \(did you mean maths\?\)"):
+        routing.resolve("math")
+
+
+def test_a_function_of_the_users_has_no_bounds_and_runs_in_the_parent():
+    reward = routing.resolve("reward_faults:rank_in_group")
+    assert (reward.low, reward.high, reward.isolation) == (float("-inf"), float("inf"), None)
+
+
+def test_a_reward_of_the_users_declares_its_own_range():
+    assert routing.resolve("reward_faults:FAULTS").low == -1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_module:f", "expected a module that can be imported, found 'no_such_module:f'"),
+        ("reward_faults:missing", "called 'missing' in reward_faults, found None"),
+        ("reward_faults:NOT_A_REWARD", "found 'a string'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_a_config_error(name, message):
+    with pytest.raises(ConfigError, match=message):
+        routing.resolve(name)
+
+
+def test_the_service_refuses_an_unknown_reward_at_once():
+    with pytest.raises(ConfigError, match="did you mean format"):
+        RewardService(RewardsConfig(sets=(RewardSetConfig("default", (RewardConfig("fromat"),)),)))
+
+
+def test_weights_follow_their_schedules():
+    fading = RewardConfig("format", Schedule(((0, 1.0), (100, 0.25))))
+    config = RewardsConfig(sets=(RewardSetConfig("default", (RewardConfig("maths"), fading)),))
+    assert routing.weights_at(config, 99) == {"default": {"maths": 1.0, "format": 1.0}}
+    assert routing.weights_at(config, 100) == {"default": {"maths": 1.0, "format": 0.25}}
+
+
+def test_a_record_goes_to_the_set_it_names():
+    sets = {"default": {}, "code": {}}
+    assert routing.set_of({"rewards": "code"}, sets) == "code"
+    assert routing.set_of({}, sets) == "default"
+    with pytest.raises(ValueError, match="record 'r1': expected a reward set out of default, code .* found 'prose'"):
+        routing.set_of({"id": "r1", "rewards": "prose"}, sets)

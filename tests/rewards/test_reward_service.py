@@ -1,0 +1,221 @@
+"""The service grades in any order, survives whatever an answer does to its worker, and says whose fault it was."""
+
+import pytest
+
+from r1jax.config import RewardConfig, RewardsConfig, RewardSetConfig
+from r1jax.rewards.service import RewardService
+from r1jax.rewards.slot import WorkerStartError
+from r1jax.rewards.verdicts import Item, RewardError, Score, Status
+
+DEADLINE_SECONDS = 1.0
+
+
+def config(*names, **settings):
+    rewards = RewardSetConfig("default", tuple(RewardConfig(name) for name in names))
+    return RewardsConfig(
+        sets=(rewards,), **{"workers": 2, "deadline_seconds": DEADLINE_SECONDS, "worker_memory_mib": 512} | settings
+    )
+
+
+@pytest.fixture(scope="module")
+def faults():
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        yield service
+
+
+def grade(service, action, **record):
+    (verdict,) = service.score([Item({"id": action, **record}, action)])
+    (score,) = verdict.scores.values()
+    return score
+
+
+def test_a_sound_worker_answers(faults):
+    assert grade(faults, "nothing") == Score(1.0, Status.CORRECT, "nothing")
+
+
+def test_what_the_parent_can_decide_needs_no_worker():
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        assert grade(service, "quick") == Score(1.0, Status.CORRECT)
+        assert service.health()["worker_share"] == 0.0
+        assert service._pool is None
+
+
+@pytest.mark.parametrize("action", ["hang", "eat memory", "die", "segfault"])
+def test_an_answer_over_its_limits_is_the_policys_fault(faults, action):
+    assert grade(faults, action) == Score(-1.0, Status.OVER_LIMIT)
+    assert grade(faults, "nothing").status is Status.CORRECT
+
+
+def test_an_answer_that_only_the_grader_trips_over_is_wrong(faults):
+    assert grade(faults, "raise") == Score(-1.0, Status.WRONG)
+
+
+@pytest.mark.parametrize(("action", "gold"), [("hang", "hang"), ("raise", "die"), ("die", "mask")])
+def test_a_failure_that_the_gold_shares_is_masked(faults, action, gold):
+    assert grade(faults, action, gold=gold) == Score(None, Status.VERIFIER_ERROR)
+
+
+def test_without_a_control_no_failure_is_the_policys():
+    with RewardService(config("reward_faults:WITHOUT_CONTROL")) as service:
+        assert grade(service, "raise") == Score(None, Status.VERIFIER_ERROR)
+
+
+def test_a_death_that_does_not_repeat_is_the_machines(faults, tmp_path):
+    assert grade(faults, "die once", marker=str(tmp_path / "seen")).status is Status.CORRECT
+
+
+def test_a_reward_that_prints_and_reads_does_not_disturb_the_protocol(faults):
+    assert grade(faults, "print").status is Status.CORRECT
+
+
+def test_a_score_out_of_range_is_an_error_that_names_the_reward(faults):
+    with pytest.raises(RewardError, match=r"reward reward_faults:FAULTS, record 'out of range'.*found 1.5"):
+        grade(faults, "out of range")
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_mib", "message"),
+    [
+        ("reward_faults:BROKEN", 512, "ImportError: the grader is not installed"),
+        ("reward_faults:FAULTS", 16, r"rewards.worker_memory_mib: expected at least \d+ .*found 16"),
+    ],
+)
+def test_workers_that_never_start_stop_the_run_and_say_why(monkeypatch, name, memory_mib, message):
+    monkeypatch.setattr("r1jax.rewards.slot.START_PAUSE_SECONDS", 0.0)
+    service = RewardService(config(name, worker_memory_mib=memory_mib))
+    with service, pytest.raises(WorkerStartError, match=message):
+        grade(service, "nothing")
+
+
+def test_workers_that_do_not_start_again_mask_the_sample(monkeypatch):
+    monkeypatch.setattr("r1jax.rewards.slot.START_PAUSE_SECONDS", 0.0)
+    with RewardService(config("reward_faults:FAULTS", workers=1)) as service:
+        assert grade(service, "raise").status is Status.WRONG  # and ends its worker
+        monkeypatch.setattr("r1jax.rewards.worker_process.sys.executable", "/bin/false")
+        assert grade(service, "nothing") == Score(None, Status.INFRASTRUCTURE_ERROR)
+        monkeypatch.undo()
+        assert grade(service, "nothing").status is Status.CORRECT
+
+
+def test_a_worker_is_recycled_after_its_items():
+    with RewardService(config("reward_faults:FAULTS", workers=1, recycle_after=2)) as service:
+        processes = [grade(service, "name process").answer for _ in range(4)]
+        assert processes[0] == processes[1] != processes[2] == processes[3]
+        assert service.health()["respawns"] == 0
+
+
+def test_a_worker_that_has_grown_is_replaced_before_the_next_item():
+    with RewardService(config("reward_faults:FAULTS", workers=1)) as service:
+        # 300 MiB of the 512 are kept: a second such item would fail, through no fault of its own.
+        assert [grade(service, "grow").status for _ in range(3)] == [Status.CORRECT] * 3
+
+
+def test_a_hang_does_not_hold_up_the_others():
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        grade(service, "nothing")
+        service.submit("hangs", Item({}, "hang"))
+        for number in range(20):
+            service.submit(number, Item({}, "nothing"))
+        order = [key for key, _ in service.results(block=True)]
+        assert sorted(order, key=str) == sorted([*range(20), "hangs"], key=str)
+        assert order[-1] == "hangs"
+
+
+def test_results_without_blocking_gives_what_is_there_and_the_rest_later():
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        service.submit("a", Item({}, "quick"))
+        service.submit("b", Item({}, "sleep"))
+        assert [key for key, _ in service.results(block=False)] == ["a"]
+        assert service.health()["waiting"] == 1
+        assert [key for key, _ in service.results(block=True)] == ["b"]
+        assert list(service.results(block=True)) == []
+
+
+def test_score_keeps_its_order_and_leaves_other_results_alone():
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        service.submit("other", Item({}, "quick"))
+        verdicts = service.score([Item({}, "sleep"), Item({}, "nothing"), Item({}, "quick")])
+        assert [verdict.answer for verdict in verdicts] == ["sleep", "nothing", None]
+        assert [key for key, _ in service.results(block=True)] == ["other"]
+
+
+def test_items_of_one_key_are_graded_once():
+    with RewardService(config("reward_faults:FAULTS", workers=2)) as service:
+        items = [Item({"key": "same"}, "name process") for _ in range(8)] + [Item({}, "name process")]
+        *same, _ = service.score(items)
+        assert len({verdict.answer for verdict in same}) == 1
+        assert service.score(items[:1])[0] == same[0]
+        hung = service.score([Item({"key": "hung"}, "hang")] * 3)
+        hung += service.score([Item({"key": "hung"}, "hang")])
+        assert [verdict.status for verdict in hung] == [Status.OVER_LIMIT] * 4
+        assert service.health()["respawns"] == 1
+
+
+def test_masked_scores_are_not_remembered(tmp_path):
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        assert service.score([Item({"key": "k"}, "mask")])[0].masked
+        assert service.score([Item({"key": "k"}, "nothing")])[0].status is Status.CORRECT
+
+
+def test_a_batch_shows_a_group_to_its_reward_as_one():
+    with RewardService(config("reward_faults:rank_in_group")) as service:
+        items = [Item({}, "aa", group=0), Item({}, "a", group=0), Item({}, "a", group=1)]
+        service.submit_batch(enumerate(items))
+        values = {key: verdict.total({"reward_faults:rank_in_group": 1.0}) for key, verdict in service.results(True)}
+        assert values == {0: 1.0, 1: 0.0, 2: 1.0}
+
+
+def test_a_wrong_number_of_scores_names_the_reward():
+    message = "reward reward_faults:one_too_few: expected 1 scores, found 0"
+    with RewardService(config("reward_faults:one_too_few")) as service, pytest.raises(RewardError, match=message):
+        service.score([Item({}, "")])
+
+
+def test_records_of_several_sets_are_scored_together():
+    sets = (
+        RewardSetConfig("sums", (RewardConfig("maths"), RewardConfig("format"))),
+        RewardSetConfig("pairs", (RewardConfig("pair_search"), RewardConfig("format"))),
+    )
+    with RewardService(RewardsConfig(sets=sets)) as service:
+        sums, pairs = service.score(
+            [
+                Item({"rewards": "sums", "answer": "9"}, "<think> a </think> <answer> 9 </answer>"),
+                Item({"rewards": "pairs", "numbers": [4, 5], "target": 9}, "<answer> 4 5 </answer>"),
+            ]
+        )
+        weights = service.weights_at(0)
+    assert sums.scores == {"maths": Score(1.0, Status.CORRECT, "9"), "format": Score(1.0, Status.SCORED)}
+    assert pairs.scores == {"pair_search": Score(1.0, Status.CORRECT, "4 5"), "format": Score(0.0, Status.SCORED)}
+    assert sums.total(weights[sums.reward_set]) == 2.0
+    assert pairs.total(weights[pairs.reward_set]) == 1.0
+
+
+def test_maths_end_to_end():
+    answers = {
+        "72": Status.CORRECT,
+        "73": Status.WRONG,
+        r"36 \cdot 2": Status.CORRECT,
+        r"9^{9^{9^{9}}}": Status.OVER_LIMIT,
+    }
+    settings = {"worker_memory_mib": 1024, "deadline_seconds": 2.0}
+    with RewardService(config("maths", **settings)) as service:
+        verdicts = service.score([Item({"answer": "72"}, f"<answer>{answer}</answer>") for answer in answers])
+        assert [verdict.status for verdict in verdicts] == list(answers.values())
+        (bad_gold,) = service.score([Item({"answer": r"\frac{7"}, "<answer> 72 </answer>")])
+        assert bad_gold.status is Status.VERIFIER_ERROR
+        pairs = [("2x", "x+x"), ("x+x", "2x"), ("7", "7.0"), ("7", "8"), ("9^{9^{9^{9}}}", "2"), ("2x", "3x")]
+        assert service.equivalent(pairs) == [True, True, True, False, None, False]
+        health = service.health()
+    assert health["items"] == 5
+    assert health["worker_share"] == pytest.approx(3 / 5)
+    assert health["over_limit_rate"] == pytest.approx(1 / 5)
+    assert health["error_rate"] == pytest.approx(1 / 5)
+    assert health["respawns"] == 2
+    assert health["seconds_p50"] < 2.0 <= health["seconds_p95"]  # the third and the fifth of five
+
+
+def test_a_closed_service_takes_nothing_more():
+    service = RewardService(config("format"))
+    service.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        service.submit("a", Item({}, ""))

@@ -1,0 +1,178 @@
+"""Which stages run, which are skipped, and which workdirs are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from r1jax.config import (
+    BatchConfig,
+    DataConfig,
+    GrpoConfig,
+    LoggingConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    RunConfig,
+    TokenizerConfig,
+)
+from r1jax.config.flags import apply
+from r1jax.config.serialize import from_json
+from r1jax.workdir import Plan, Workdir, WorkdirError
+
+TRAINING = {
+    "data": DataConfig("task", name="sums", limit=10),
+    "num_steps": 40,
+    "optimizer": OptimizerConfig(),
+    "batch": BatchConfig(64, 2),
+}
+RUN = RunConfig(
+    name="test",
+    model=ModelConfig(vocab_size=32, hidden_size=8, num_layers=1, num_heads=2, num_kv_heads=1, ffn_size=16),
+    tokenizer=TokenizerConfig(task="sums"),
+    stages=(PretrainConfig(name="base", **TRAINING), GrpoConfig(name="zero", start="base", **TRAINING)),
+)
+
+
+def finished(path, run=RUN, names=("base",)) -> Workdir:
+    workdir = Workdir(path)
+    workdir.claim(run)
+    for name in names:
+        workdir.begin(run, name)
+        workdir.finish(name, {"checkpoint": f"{name}/checkpoints/40"})
+    return workdir
+
+
+def test_the_same_run_again_skips_what_is_done_resumes_what_is_not_and_starts_the_rest(tmp_path):
+    workdir = Workdir(tmp_path)
+    assert workdir.claim(RUN) == {"base": Plan("start"), "zero": Plan("start")}
+    workdir.begin(RUN, "base")
+    assert Workdir(tmp_path).claim(RUN) == {"base": Plan("resume"), "zero": Plan("start")}  # killed: running
+    workdir.fail("base", "ValueError: no")
+    assert workdir.entry("base")["error"] == "ValueError: no"
+    assert Workdir(tmp_path).claim(RUN)["base"] == Plan("resume")
+    workdir.begin(RUN, "base")
+    workdir.finish("base", {"checkpoint": "base/checkpoints/40"})
+    again = Workdir(tmp_path)
+    assert again.claim(RUN) == {"base": Plan("skip"), "zero": Plan("start")}
+    assert again.outputs("base") == {"checkpoint": "base/checkpoints/40"}
+    assert again.entry("base")["error"] is None
+
+
+def test_planning_writes_nothing(tmp_path):
+    Workdir(tmp_path / "run").plan(RUN, "zero")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_config_of_the_run_is_read_back(tmp_path):
+    workdir = finished(tmp_path)
+    assert from_json(workdir.config()) == RUN
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        (("stages.base.num_steps", "50"), "stages.base.num_steps: 40 -> 50"),
+        (("model.qk_norm", "true"), "model.qk_norm: false -> true"),
+        (("seed", "1"), "seed: 0 -> 1"),
+    ],
+)
+def test_a_finished_stage_with_another_config_is_refused_naming_the_field_and_nothing_is_written(
+    tmp_path, override, named
+):
+    workdir = finished(tmp_path)
+    changed = apply(RUN, [override])
+    with pytest.raises(WorkdirError) as refusal:
+        workdir.claim(changed)
+    assert named in str(refusal.value)
+    assert "another --workdir" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert from_json(workdir.config()) == RUN
+
+
+def test_a_change_in_a_stage_concerns_it_and_those_that_start_from_it(tmp_path):
+    workdir = finished(tmp_path, names=("base", "zero"))
+    later = apply(RUN, [("stages.zero.num_steps", "80")])
+    assert workdir.plan(later, "base") == Plan("skip")
+    with pytest.raises(WorkdirError, match=r"stage zero .*stages.zero.num_steps: 40 -> 80"):
+        workdir.plan(later, "zero")
+    earlier = apply(RUN, [("stages.base.num_steps", "80")])
+    with pytest.raises(WorkdirError, match=r"stage zero .*stages.base.num_steps: 40 -> 80"):
+        workdir.plan(earlier, "zero")
+
+
+def test_mesh_and_logging_may_change(tmp_path):
+    workdir = finished(tmp_path)
+    other = dataclasses.replace(RUN, mesh=MeshConfig(fsdp=4), logging=LoggingConfig(tensorboard=False))
+    assert workdir.claim(other)["base"] == Plan("skip")
+
+
+def test_an_unfinished_stage_resumes_with_another_config_but_without_the_rollouts_of_the_old_one(tmp_path):
+    workdir = finished(tmp_path)
+    folder = workdir.begin(RUN, "zero")
+    folder.journal.write(3, {"tokens": np.zeros(2)})
+    assert workdir.begin(RUN, "zero").journal.steps() == [3]
+    changed = apply(RUN, [("stages.zero.num_steps", "80")])
+    plan = workdir.plan(changed, "zero")
+    assert plan == Plan("resume", ("stages.zero.num_steps: 40 -> 80",))
+    assert workdir.begin(changed, "zero").journal.steps() == []
+    assert workdir.plan(changed, "zero") == Plan("resume")
+
+
+def test_a_stage_whose_folder_was_removed_starts_anew(tmp_path):
+    workdir = finished(tmp_path)
+    shutil.rmtree(tmp_path / "base")
+    changed = apply(RUN, [("stages.base.num_steps", "80")])
+    assert workdir.claim(changed)["base"] == Plan("start")
+    workdir.begin(changed, "base")
+    assert workdir.plan(changed, "base") == Plan("resume")
+
+
+def test_a_workdir_of_another_run_is_refused(tmp_path):
+    workdir = finished(tmp_path, names=())
+    with pytest.raises(WorkdirError, match="made by the config 'test', not by 'other'"):
+        workdir.claim(dataclasses.replace(RUN, name="other"))
+
+
+def test_a_stage_needs_the_one_it_starts_from_and_is_not_begun_twice(tmp_path):
+    workdir = Workdir(tmp_path)
+    with pytest.raises(WorkdirError, match="zero starts from base, which is not done"):
+        workdir.begin(RUN, "zero")
+    workdir = finished(tmp_path)
+    with pytest.raises(WorkdirError, match="base .* is done already"):
+        workdir.begin(RUN, "base")
+    with pytest.raises(WorkdirError, match="expected stage zero to have begun, found base"):
+        workdir.outputs("zero")
+
+
+def test_the_seconds_of_sessions_add_up(tmp_path, monkeypatch):
+    clock = iter([100.0, 103.0, 500.0, 504.5])
+    monkeypatch.setattr("r1jax.workdir.manifest.time.monotonic", lambda: next(clock))
+    workdir = Workdir(tmp_path)
+    workdir.begin(RUN, "base")
+    workdir.pause("base")  # 3 s
+    assert workdir.entry("base")["status"] == "running"
+    workdir.begin(RUN, "base")
+    workdir.finish("base", {})  # 4.5 s
+    assert workdir.entry("base")["seconds"] == 7.5
+
+
+def test_the_summary_grows_by_stage(tmp_path):
+    workdir = Workdir(tmp_path)
+    assert workdir.summary() == {"stages": {}}
+    workdir.write_summary("base", {"pass@1": 0.1})
+    workdir.write_summary("zero", {"pass@1": 0.7})
+    workdir.write_summary("base", {"pass@1": 0.2})
+    expected = {"stages": {"base": {"pass@1": 0.2}, "zero": {"pass@1": 0.7}}}
+    assert json.loads((tmp_path / "summary.json").read_text()) == expected
+
+
+def test_a_manifest_that_is_not_json_is_named(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"stages": ')
+    with pytest.raises(WorkdirError, match=r"manifest.json: expected JSON"):
+        Workdir(tmp_path).plan(RUN, "base")
