@@ -25,7 +25,7 @@ SHOWN: dict[str, tuple[str, str]] = {
     "loss": ("loss", ".3f"),
     "reward": ("reward", ".3f"),
     "validation/pass@1": ("pass@1", ".3f"),
-    "length_tokens": ("length", ".0f"),
+    "completion_tokens": ("length", ".0f"),
     "tokens_per_second": ("tok/s", ".0f"),
 }
 _LINE_SECONDS = 10.0  # between progress lines where there is no terminal to draw a bar on

@@ -82,9 +82,7 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
-def cons_at_k(
-    samples: Sequence[Sequence[SampleResult]], *, equivalent: Equivalent | None = None
-) -> list[float]:
+def cons_at_k(samples: Sequence[Sequence[SampleResult]], *, equivalent: Equivalent | None = None) -> list[float]:
     """The correctness of each question's majority answer, in [0, 1].
 
     Args:

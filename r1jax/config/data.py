@@ -24,6 +24,8 @@ class DataConfig:
     split: str = "train"
     columns: tuple[tuple[str, str], ...] = ()  # (field of ours, column of theirs)
     answer_pattern: str | None = None  # regex; its first group, searched in the answer column, is the gold
+    response_pattern: str | None = None  # likewise, of the response
+    response_format: str | None = None  # what is trained on, e.g. "<think>{response}</think><answer>{answer}</answer>"
     skip: int = 0
     limit: int | None = None
     seed: int = 0

@@ -116,13 +116,9 @@ class PolicyLossConfig:
     def __post_init__(self):
         check(self.clip_low >= 0, "loss.clip_low", "0 or more", self.clip_low)
         check(self.clip_high >= 0, "loss.clip_high", "0 or more", self.clip_high)
-        check(
-            self.dual_clip is None or self.dual_clip > 1, "loss.dual_clip", "above 1 or None", self.dual_clip
-        )
+        check(self.dual_clip is None or self.dual_clip > 1, "loss.dual_clip", "above 1 or None", self.dual_clip)
         check(self.kl_coefficient >= 0, "loss.kl_coefficient", "0 or more", self.kl_coefficient)
-        check(
-            self.kl_target is None or self.kl_target > 0, "loss.kl_target", "above 0 or None", self.kl_target
-        )
+        check(self.kl_target is None or self.kl_target > 0, "loss.kl_target", "above 0 or None", self.kl_target)
         check(
             self.kl_target is None or self.kl_coefficient > 0,
             "loss.kl_coefficient",

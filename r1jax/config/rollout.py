@@ -63,9 +63,7 @@ class RewardSetConfig:
 class RewardsConfig:
     """The reward sets, and the worker processes that grade what may hang or crash."""
 
-    sets: tuple[RewardSetConfig, ...] = (
-        RewardSetConfig("default", (RewardConfig("maths"), RewardConfig("format"))),
-    )
+    sets: tuple[RewardSetConfig, ...] = (RewardSetConfig("default", (RewardConfig("maths"), RewardConfig("format"))),)
     workers: int = 2
     deadline_seconds: float = 5.0  # for one item; then its worker is killed and replaced
     worker_memory_mib: int = 2048

@@ -71,11 +71,10 @@ class TrainingConfig(StageConfig):
     batch: BatchConfig
     checkpoint_every: int = 100
     keep_checkpoints: int = 2  # the newest; the best is kept besides where validation is on
-    validation: EvaluationConfig | None = (
-        None  # every `validate_every` steps, on other prompts than evaluation's
-    )
+    validation: EvaluationConfig | None = None  # every `validate_every` steps, on other prompts than evaluation's
     validate_every: int | None = None
     patience: int | None = None  # validations without a better pass@1 after which the stage stops
+    stop_at: float | None = None  # a validated pass@1 at which the stage ends early
     keep_best: bool = False  # the stage's result is its best validated checkpoint, not its last
 
     def __post_init__(self):
@@ -89,7 +88,7 @@ class TrainingConfig(StageConfig):
             "validation and validate_every set together",
             self.validate_every,
         )
-        for field in ("patience", "keep_best"):
+        for field in ("patience", "stop_at", "keep_best"):
             check(
                 not getattr(self, field) or self.validation is not None,
                 f"{self.name}.{field}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import overload
 
@@ -48,9 +48,9 @@ def _parquet(config: DataConfig) -> list[Record]:
 
 
 def _listed(rows: Iterator[Row], config: DataConfig) -> list[Record]:
-    pattern = _answer_pattern(config)
+    patterns = _patterns(config)
     stop = None if config.limit is None else config.skip + config.limit
-    records = [_record(row, config, pattern) for row in islice(rows, config.skip, stop)]
+    records = [_record(row, config, patterns) for row in islice(rows, config.skip, stop)]
     if not records:
         raise DataError(f"data.path: {config.path} has no records after the first {config.skip} (data.skip)")
     seen: set[str] = set()
@@ -73,7 +73,7 @@ class TfdsRecords(Sequence[Record]):
         self._source = source
         self._config = config
         self._numbers = range(len(source))[config.skip : stop]
-        self._pattern = _answer_pattern(config)
+        self._patterns = _patterns(config)
         if not self._numbers:
             raise DataError(f"tfds data set {config.name!r}: {len(source)} records, data.skip={config.skip}")
         self[0]
@@ -90,25 +90,26 @@ class TfdsRecords(Sequence[Record]):
             return [self[number] for number in range(len(self))[index]]
         number = self._numbers[index]
         name = f"{self._config.name}:{self._config.split}:{number}"
-        return _record(Row(name, name, self._source[number]), self._config, self._pattern)
+        return _record(Row(name, name, self._source[number]), self._config, self._patterns)
 
 
-def _answer_pattern(config: DataConfig) -> re.Pattern | None:
-    if config.answer_pattern is None:
-        return None
-    try:
-        pattern = re.compile(config.answer_pattern)
-    except re.error as error:
-        raise DataError(f"data.answer_pattern: {config.answer_pattern!r} is no regex ({error})") from error
-    if not pattern.groups:
-        raise DataError(
-            f"data.answer_pattern: expected a group for the answer, found none in {config.answer_pattern!r}"
-        )
-    return pattern
+def _patterns(config: DataConfig) -> dict[str, re.Pattern]:
+    """The patterns of the config by the field they cut; DataError for one that is no regex or has no group."""
+    patterns = {}
+    for field, text in (("answer", config.answer_pattern), ("response", config.response_pattern)):
+        if text is None:
+            continue
+        try:
+            patterns[field] = re.compile(text)
+        except re.error as error:
+            raise DataError(f"data.{field}_pattern: {text!r} is no regex ({error})") from error
+        if not patterns[field].groups:
+            raise DataError(f"data.{field}_pattern: expected a group for the {field}, found none in {text!r}")
+    return patterns
 
 
-def _record(row: Row, config: DataConfig, pattern: re.Pattern | None) -> Record:
-    """The record of a row: plain values, fields from their columns, the answer by the pattern, defaults."""
+def _record(row: Row, config: DataConfig, patterns: Mapping[str, re.Pattern]) -> Record:
+    """The record of a row: plain values, fields from their columns, answer and response by their patterns, defaults."""
     record = {name: readers.plain(value) for name, value in row.columns.items()}
     for field, column in config.columns:
         if column not in row.columns:
@@ -120,17 +121,28 @@ def _record(row: Row, config: DataConfig, pattern: re.Pattern | None) -> Record:
     record.update({field: value for field, value in defaults.items() if record.get(field) is None})
     for field in FIELDS:
         record.update({field: _text(record[field], field, row)} if record.get(field) is not None else {})
-    if pattern is not None:
-        if record.get("answer") is None:
-            raise DataError(f"record {record['id']}: data.answer_pattern is set, but it has no answer")
-        match = pattern.search(record["answer"])
+    for field, pattern in patterns.items():
+        if record.get(field) is None:
+            raise DataError(f"record {record['id']}: data.{field}_pattern is set, but it has no {field}")
+        match = pattern.search(record[field])
         if match is None or match.group(1) is None:
             raise DataError(
-                f"record {record['id']}: data.answer_pattern {config.answer_pattern!r} does not match its "
-                f"answer, which ends in {record['answer'][-60:]!r}"
+                f"record {record['id']}: data.{field}_pattern {pattern.pattern!r} does not match its "
+                f"{field}, which ends in {record[field][-60:]!r}"
             )
-        record["answer"] = match.group(1)
+        record[field] = match.group(1)
+    if config.response_format is not None:
+        record["response"] = _formatted(record, config.response_format)
     return record
+
+
+def _formatted(record: Record, form: str) -> str:
+    """The response in the form to train on. Plain replacement: braces of LaTeX stay what they are."""
+    for field in ("response", "answer"):
+        if f"{{{field}}}" in form and record.get(field) is None:
+            raise DataError(f"record {record['id']}: data.response_format names {field}, which it lacks")
+    parts = re.split(r"(\{response\}|\{answer\})", form)
+    return "".join(record[part[1:-1]] if part in ("{response}", "{answer}") else part for part in parts)
 
 
 def _text(value: str | int | float, field: str, row: Row) -> str:

@@ -45,8 +45,7 @@ def group_advantages(
     """
     if not len(rewards) == len(groups) == len(groups if correct is None else correct):
         raise ValueError(
-            f"expected one group (and one correctness) a reward, found {len(rewards)} rewards, "
-            f"{len(groups)} groups"
+            f"expected one group (and one correctness) a reward, found {len(rewards)} rewards, {len(groups)} groups"
         )
     scored = np.array([reward is not None for reward in rewards], bool)
     values = np.array([0.0 if reward is None else reward for reward in rewards], np.float64)

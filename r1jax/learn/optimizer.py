@@ -45,9 +45,7 @@ def muon_dims(dims: tuple[str, ...]) -> optax.contrib.MuonDimensionNumbers | Non
     return optax.contrib.MuonDimensionNumbers(tuple(inner[:split]), tuple(inner[split:]))
 
 
-def schedule_factor(
-    config: OptimizerConfig, num_steps: int, step: int | Int[Array, ""]
-) -> Float[Array, ""] | float:
+def schedule_factor(config: OptimizerConfig, num_steps: int, step: int | Int[Array, ""]) -> Float[Array, ""] | float:
     """The share of the peak learning rate that update number `step` (from 0) takes.
 
     Rises linearly over `warmup_steps` (the first update already moves: (step + 1) / warmup_steps), holds, and
@@ -71,9 +69,7 @@ def learning_rate_at(config: OptimizerConfig, num_steps: int, step) -> Float[Arr
     return config.learning_rate * schedule_factor(config, num_steps, step)
 
 
-def make_optimizer(
-    config: OptimizerConfig, num_steps: int, param_dims: Any
-) -> optax.GradientTransformationExtraArgs:
+def make_optimizer(config: OptimizerConfig, num_steps: int, param_dims: Any) -> optax.GradientTransformationExtraArgs:
     """The gradient transformation of a stage; its update takes `step=` (updates done, from 0) besides the
     usual.
 
@@ -90,9 +86,7 @@ def make_optimizer(
     is_numbers = lambda x: x is None or isinstance(x, optax.contrib.MuonDimensionNumbers)  # noqa: E731
     by_muon = jax.tree.map(lambda n: config.name == "muon" and n is not None, numbers, is_leaf=is_numbers)
     if config.name == "muon":
-        masked_numbers = jax.tree.map(
-            lambda n: optax.MaskedNode() if n is None else n, numbers, is_leaf=is_numbers
-        )
+        masked_numbers = jax.tree.map(lambda n: optax.MaskedNode() if n is None else n, numbers, is_leaf=is_numbers)
         muon = optax.chain(
             optax.contrib.scale_by_muon(weight_dimension_numbers=masked_numbers),
             _scale_by_width(masked_numbers),
@@ -102,9 +96,7 @@ def make_optimizer(
     else:
         direction = adam
     peaks = jax.tree.map(lambda muon: config.muon_learning_rate if muon else config.learning_rate, by_muon)
-    decays = jax.tree.map(
-        lambda dims: config.weight_decay if is_matrix(dims) else 0.0, param_dims, is_leaf=is_dims
-    )
+    decays = jax.tree.map(lambda dims: config.weight_decay if is_matrix(dims) else 0.0, param_dims, is_leaf=is_dims)
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     return optax.chain(clip, direction, _decay_and_scale(config, num_steps, peaks, decays))
 

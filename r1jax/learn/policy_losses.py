@@ -88,9 +88,7 @@ SEQUENCE_MEAN = Weighting(
 # Every token alike (DAPO eq. 8).
 TOKEN_MEAN = Weighting(lambda terms: terms.mask, lambda sequences, tokens, max_new_tokens: tokens)
 # Every token alike, over a constant in place of |o_i| (Dr. GRPO, Liu et al. 2025).
-FIXED_LENGTH = Weighting(
-    lambda terms: terms.mask, lambda sequences, tokens, max_new_tokens: sequences * max_new_tokens
-)
+FIXED_LENGTH = Weighting(lambda terms: terms.mask, lambda sequences, tokens, max_new_tokens: sequences * max_new_tokens)
 
 
 class PolicyLoss(NamedTuple):
@@ -175,9 +173,7 @@ def loss_weight(config: PolicyLossConfig, *, sequences, tokens, max_new_tokens: 
 def _importance_weights(terms: PolicyTerms, cap: float):
     """min(pi_old of the trainer / pi of the sampler, cap), a constant to the gradient (Yao et al. 2025)."""
     if terms.sampler_logps is None:
-        raise ValueError(
-            f"loss.importance_cap is {cap}: expected sampler_logps, found None; pass the recorded ones"
-        )
+        raise ValueError(f"loss.importance_cap is {cap}: expected sampler_logps, found None; pass the recorded ones")
     gap_BT = jnp.where(terms.mask > 0, terms.old_logps - terms.sampler_logps, 0.0)
     return jax.lax.stop_gradient(jnp.minimum(jnp.exp(gap_BT), cap))
 

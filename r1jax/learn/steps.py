@@ -46,16 +46,7 @@ def next_token_step(state: TrainState, batch: Batch, *, config: StepConfig) -> t
 
     Metrics: loss (nats a token) and those of every step (`_update`).
     """
-
-    def micro_loss(params, rows) -> LossSums:
-        logps_BT, _ = _model_logps(params, rows, 1.0, config.model)
-        loss = -jnp.sum(jnp.where(rows["mask"] > 0, logps_BT * rows["mask"], 0.0))
-        tokens = jnp.sum(rows["mask"])
-        sequences = count_sequences(rows["mask"], rows["segments"])
-        return LossSums(loss, tokens, tokens, sequences, {}, {})
-
-    grads, sums = _accumulate(state.params, batch, micro_loss, config.model)
-    return _update(state, grads, sums, sums.weight, config)
+    return _update(state, *next_token_gradients(state.params, batch, config=config), config)
 
 
 def policy_step(state: TrainState, batch: Batch, *, config: StepConfig) -> tuple[TrainState, Metrics]:
@@ -65,6 +56,23 @@ def policy_step(state: TrainState, batch: Batch, *, config: StepConfig) -> tuple
     reference), clip_low_share, clip_high_share, mismatch (|trainer - sampler| log-prob); ratio_max and
     mismatch_max.
     """
+    return _update(state, *policy_gradients(state.params, batch, config=config), config)
+
+
+def next_token_gradients(params: Any, batch: Batch, *, config: StepConfig) -> tuple[Any, LossSums]:
+    """Gradients of the mean next-token loss, and the sums that it is made of."""
+
+    def micro_loss(params, rows) -> LossSums:
+        logps_BT, _ = _model_logps(params, rows, 1.0, config.model)
+        loss = -jnp.sum(jnp.where(rows["mask"] > 0, logps_BT * rows["mask"], 0.0))
+        tokens = jnp.sum(rows["mask"])
+        return LossSums(loss, tokens, tokens, count_sequences(rows["mask"], rows["segments"]), {}, {})
+
+    return _mean(*_accumulate(params, batch, micro_loss, config.model))
+
+
+def policy_gradients(params: Any, batch: Batch, *, config: StepConfig) -> tuple[Any, LossSums]:
+    """Gradients of the mean policy loss, and the sums that it is made of (what was skipped is in the weight)."""
 
     def micro_loss(params, rows) -> LossSums:
         logps_BT, entropy_BT = _model_logps(params, rows, batch["temperature"], config.model)
@@ -87,14 +95,14 @@ def policy_step(state: TrainState, batch: Batch, *, config: StepConfig) -> tuple
             max_new_tokens=config.max_new_tokens,
         )
 
-    grads, sums = _accumulate(state.params, batch, micro_loss, config.model)
+    grads, sums = _accumulate(params, batch, micro_loss, config.model)
     skipped = loss_weight(
         config.loss,
         sequences=batch.get("skipped_sequences", 0.0),
         tokens=batch.get("skipped_tokens", 0.0),
         max_new_tokens=config.max_new_tokens,
     )
-    return _update(state, grads, sums, sums.weight + skipped, config)
+    return _mean(grads, sums._replace(weight=sums.weight + skipped))
 
 
 def score(params: Any, batch: Batch, *, config: StepConfig) -> dict[str, Float[Array, "M B T"]]:
@@ -165,20 +173,22 @@ def _accumulate(
     return jax.lax.fori_loop(0, batch["num_micro"], add, zeros)
 
 
-def _update(
-    state: TrainState, grads: Any, sums: LossSums, weight: Float[Array, ""], config: StepConfig
-) -> tuple[TrainState, Metrics]:
+def _mean(grads: Any, sums: LossSums) -> tuple[Any, LossSums]:
+    """The one division: summed gradients over the summed weight (0 where nothing was scored)."""
+    weight = jnp.where(sums.weight > 0, sums.weight, 1.0)
+    return jax.tree.map(lambda grad: grad / weight, grads), sums
+
+
+def _update(state: TrainState, grads: Any, sums: LossSums, config: StepConfig) -> tuple[TrainState, Metrics]:
     """The optimiser's update on the mean loss; or none, where it is not finite or nothing was scored.
 
     Metrics: loss, weight, tokens, sequences, grad_norm (before clipping), learning_rate, skipped (1: no
     update was made), bad_steps (in a row), total_bad.
     """
-    safe_weight = jnp.where(weight > 0, weight, 1.0)
-    loss = sums.loss / safe_weight
-    grads = jax.tree.map(lambda grad: grad / safe_weight, grads)
+    loss = sums.loss / jnp.where(sums.weight > 0, sums.weight, 1.0)
     grad_norm = optax.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    apply = finite & (weight > 0)
+    apply = finite & (sums.weight > 0)
     updates, opt_state = config.make_optimizer().update(grads, state.opt_state, state.params, step=state.step)
 
     def chosen(new, old):
@@ -195,7 +205,7 @@ def _update(
     tokens = jnp.where(sums.tokens > 0, sums.tokens, 1.0)
     metrics = {
         "loss": loss,
-        "weight": weight,
+        "weight": sums.weight,
         "tokens": sums.tokens,
         "sequences": sums.sequences,
         "grad_norm": grad_norm,

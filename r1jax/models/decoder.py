@@ -184,9 +184,7 @@ def unembedding(params: Params, *, config: ModelConfig) -> Float[Array, "D V"]:
     return params["head"]["kernel"]
 
 
-def logits(
-    params: Params, hidden: Float[Array, "*rows D"], *, config: ModelConfig
-) -> Float[Array, "*rows V"]:
+def logits(params: Params, hidden: Float[Array, "*rows D"], *, config: ModelConfig) -> Float[Array, "*rows V"]:
     """Float32 logits. Many tokens of a large vocabulary: `learn.logprobs` works in blocks."""
     kernel_DV = unembedding(params, config=config).astype(hidden.dtype)
     return jnp.matmul(hidden, kernel_DV, preferred_element_type=jnp.float32)

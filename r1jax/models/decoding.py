@@ -157,8 +157,6 @@ def decode(
     return _head(dparams, x_LWD, config), cache
 
 
-def _head(
-    dparams: DecodingParams, x: Float[Array, "*rows D"], config: ModelConfig
-) -> Float[Array, "*rows V"]:
+def _head(dparams: DecodingParams, x: Float[Array, "*rows D"], config: ModelConfig) -> Float[Array, "*rows V"]:
     hidden = final_norm({"final_norm": dparams.final_norm}, x, config=config)
     return jnp.matmul(hidden, dparams.unembedding, preferred_element_type=jnp.float32)

@@ -7,6 +7,8 @@ activations by them (see `parallel.rules`).
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -50,10 +52,14 @@ class Linear(nnx.Module):
         kernel = init_range * jax.random.normal(rngs.params(), (*inputs, *outputs), jnp.float32)
         self.kernel = nnx.Param(kernel)
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32)) if bias else None
-        self.inputs = len(inputs)
+        self.inputs, self.outputs = inputs, outputs
 
-    def __call__(self, x: Float[Array, "*inputs"]) -> Float[Array, "*outputs"]:
-        y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), axes=self.inputs)
+    def __call__(self, x: Float[Array, "*rows_and_inputs"]) -> Float[Array, "*rows_and_outputs"]:
+        # As a product of two matrices: left with more dims, XLA on a CPU writes transposed copies of the
+        # activations for the weight gradients, and the backward pass takes twice as long.
+        rows = x.shape[: x.ndim - len(self.inputs)]
+        kernel = self.kernel[...].astype(x.dtype).reshape(math.prod(self.inputs), math.prod(self.outputs))
+        y = (x.reshape(math.prod(rows), kernel.shape[0]) @ kernel).reshape(*rows, *self.outputs)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 
@@ -63,9 +69,7 @@ class FeedForward(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         width, hidden, init_range = config.hidden_size, config.ffn_size, config.init_range
         self.up = Linear((width,), (hidden,), init_range=init_range, rngs=rngs)
-        self.gate = (
-            Linear((width,), (hidden,), init_range=init_range, rngs=rngs) if config.gated_ffn else None
-        )
+        self.gate = Linear((width,), (hidden,), init_range=init_range, rngs=rngs) if config.gated_ffn else None
         out_range = 0.0 if config.zero_init_outputs else init_range
         self.down = Linear((hidden,), (width,), init_range=out_range, rngs=rngs)
         self.activation = config.activation

@@ -66,9 +66,7 @@ def spec(dims: Dims, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> Parti
         axes = _axes(dim, size, mesh.shape)
         for axis in axes or ():
             if axis in owner:
-                raise ValueError(
-                    f"dims {dims}: mesh axis {axis!r} is used by both {owner[axis]!r} and {dim!r}"
-                )
+                raise ValueError(f"dims {dims}: mesh axis {axis!r} is used by both {owner[axis]!r} and {dim!r}")
             owner[axis] = dim
         entries.append(PartitionSpec.UNCONSTRAINED if axes is None else _entry(axes))
     return PartitionSpec(*entries)
@@ -89,8 +87,7 @@ def _axes(dim: str | None, size: int, mesh_shape: Mapping[str, int]) -> tuple[st
         return ()
     over = " x ".join(f"{axis}={mesh_shape[axis]}" for axis in axes)
     raise ConfigError(
-        f"mesh: expected dim {dim!r} to be a multiple of {devices} ({over}), found {size}; "
-        "change that size or the mesh"
+        f"mesh: expected dim {dim!r} to be a multiple of {devices} ({over}), found {size}; change that size or the mesh"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import queue
 import threading
@@ -36,14 +37,12 @@ class WorkerPool:
     def get(self, block: bool) -> Outcome:
         """The next outcome; queue.Empty when there is none and `block` is False.
 
-        Raises the error of an outcome that has one, and WorkerStartError when no worker has ever come up:
-        then the installation is at fault, and grading cannot go on.
+        Its error is a WorkerStartError when no worker has ever come up: then the installation is at fault, and
+        grading cannot go on.
         """
         outcome = self._outcomes.get(block=block)
-        if outcome.error is not None:
-            raise outcome.error
         if outcome.failed == "start" and not any(slot.ever_started for slot in self._slots):
-            raise WorkerStartError(outcome.detail)
+            return dataclasses.replace(outcome, error=WorkerStartError(outcome.detail))
         return outcome
 
     @property

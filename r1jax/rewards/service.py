@@ -36,7 +36,7 @@ LOGGED_FAILURES = 20  # a line each, then silence: `health` has the rates
 log = logging.getLogger("r1jax.rewards")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)  # hashed by identity
 class _Pending:
     """An item on its way: the scores so far (in the set's order), and what it has cost."""
 
@@ -45,6 +45,7 @@ class _Pending:
     scores: dict[str, Score | None]
     seconds: float = 0.0
     in_worker: bool = False
+    dropped: bool = False  # an exception of a reward was raised in its place
 
 
 class RewardService:
@@ -62,7 +63,7 @@ class RewardService:
         self._waiting: dict[Hashable, list[tuple[_Pending, str]]] = {}  # items of a key that is being graded
         self._remembered: dict[Hashable, Score] = {}
         self._same: dict[tuple[str, str], bool] = {}  # what `equivalent` has found out
-        self._unfinished = 0
+        self._unfinished: set[_Pending] = set()
         self._ready: collections.deque[tuple[Hashable, Verdict]] = collections.deque()
         self._health = Health()
         self._failures = 0
@@ -92,7 +93,9 @@ class RewardService:
     def submit_batch(self, items: Iterable[tuple[Hashable, Item]]) -> None:
         """Takes items together: a reward of the caller's process is called once with all of its set.
 
-        A reward that compares completions (within `Item.group`) needs its group submitted so.
+        A reward that compares completions (within `Item.group`) needs its group submitted so. An exception
+        drops the whole batch: ValueError for a record that lacks a field, RewardError for a reward that breaks
+        its contract, whatever a reward in this process raises.
         """
         if self._closed:
             raise RuntimeError("the reward service is closed")
@@ -101,19 +104,20 @@ class RewardService:
             name = routing.set_of(item.record, self._sets)
             pending = _Pending(key, name, dict.fromkeys(self._sets[name]))
             of_set.setdefault(name, []).append((pending, item))
-            self._unfinished += 1
-        for name, members in of_set.items():
-            for reward_name, reward in self._sets[name].items():
-                if reward.isolation is None:
-                    self._score_here(reward_name, reward, members)
-                else:
-                    for pending, item in members:
-                        self._score_apart(reward_name, reward, pending, item)
+        taken = [pending for members in of_set.values() for pending, _ in members]
+        self._unfinished.update(taken)
+        try:
+            for name, members in of_set.items():
+                self._score_members(name, members)
+        except Exception:
+            self._drop(taken)
+            raise
 
     def results(self, block: bool) -> Iterator[tuple[Hashable, Verdict]]:
         """Verdicts that are ready, in any order; with `block` all of those submitted.
 
-        Raises RewardError for a reward that breaks its contract, WorkerStartError when no worker can start.
+        Raises RewardError for a reward that breaks its contract, WorkerStartError when no worker can start:
+        the item that showed it is dropped.
         """
         while True:
             while self._ready:
@@ -146,6 +150,8 @@ class RewardService:
         found: dict[tuple[str, str], bool | None] = {}
 
         def store(pair: tuple[str, str], outcome: Outcome) -> None:
+            if outcome.error is not None:
+                raise outcome.error
             left_over.discard(pair)
             found[pair] = outcome.result
             if outcome.failed is None:
@@ -165,10 +171,18 @@ class RewardService:
         """How grading goes: the figures of `Health.figures`, `respawns` of workers, and items `waiting`."""
         return self._health.figures() | {
             "respawns": 0 if self._pool is None else self._pool.respawns,
-            "waiting": self._unfinished,
+            "waiting": len(self._unfinished),
         }
 
     # One reward of one item.
+
+    def _score_members(self, reward_set: str, members: Sequence[tuple[_Pending, Item]]) -> None:
+        for name, reward in self._sets[reward_set].items():
+            if reward.isolation is None:
+                self._score_here(name, reward, members)
+            else:
+                for pending, item in members:
+                    self._score_apart(name, reward, pending, item)
 
     def _score_here(self, name: str, reward: Reward, members: Sequence[tuple[_Pending, Item]]) -> None:
         start = time.monotonic()
@@ -197,23 +211,32 @@ class RewardService:
             self._ask(message, control, lambda outcome: self._take_score(key, name, reward, item, outcome))
 
     def _take_score(self, key: Hashable, name: str, reward: Reward, item: Item, outcome: Outcome) -> None:
+        waiting = self._waiting.pop(key)
+        if outcome.error is not None:
+            self._drop([pending for pending, _ in waiting])
+            raise outcome.error
         score = score_of(outcome, reward)
         if outcome.failed is not None:
             self._log_failure(name, item, score, outcome)
         if score.value is not None:
             _remember(self._remembered, key, score)
-        for pending, reward_name in self._waiting.pop(key):
+        for pending, reward_name in waiting:
             self._deliver(pending, reward_name, score, outcome.seconds)
 
     def _deliver(self, pending: _Pending, name: str, score: Score, seconds: float) -> None:
         pending.scores[name] = score
         pending.seconds += seconds
-        if any(one is None for one in pending.scores.values()):
+        if pending.dropped or any(one is None for one in pending.scores.values()):
             return
-        self._unfinished -= 1
+        self._unfinished.discard(pending)
         verdict = Verdict(pending.scores, pending.reward_set)
         self._ready.append((pending.key, verdict))
         self._health.record(verdict, pending.seconds, pending.in_worker)
+
+    def _drop(self, items: Iterable[_Pending]) -> None:
+        for pending in items:
+            pending.dropped = True
+            self._unfinished.discard(pending)
 
     # Workers.
 

@@ -80,10 +80,8 @@ class Slot:
             if check.get("failed") == "start":
                 failed, detail = "start", check["detail"]
             elif check.get("result") is not True:
-                failed, detail = (
-                    "grader",
-                    f"{detail}; the gold alone: {check.get('detail', 'not equal to itself')}",
-                )
+                failed = "grader"
+                detail = f"{detail}; the gold alone: {check.get('detail', 'not equal to itself')}"
         error = RewardError(reply["error"]) if "error" in reply else None
         return Outcome(request.number, reply.get("result"), failed, detail, self._seconds, error)
 
@@ -135,17 +133,19 @@ class Slot:
         words = "the service is closed"
         for _ in range(START_TRIES):
             if self._worker is not None:
-                return self._worker
-            with self._lock:
-                if self._closed.is_set():
-                    break
-                self._worker = WorkerProcess(self._rewards, self._config.worker_memory_mib)
+                break
             try:
+                with self._lock:
+                    if self._closed.is_set():
+                        break
+                    self._worker = WorkerProcess(self._rewards, self._config.worker_memory_mib)
                 self._worker.wait_ready()
-                self.ever_started = True
-                return self._worker
-            except (WorkerDied, DeadlineExceeded) as error:
+            except (WorkerDied, DeadlineExceeded, OSError) as error:  # OSError: the host is short of processes
                 words = str(error) or "it was not ready in time"
                 self.end_worker()
                 self._closed.wait(START_PAUSE_SECONDS)
-        raise WorkerStartError(f"reward workers do not start: {words}")
+            else:
+                self.ever_started = True
+        if self._worker is None:
+            raise WorkerStartError(f"reward workers do not start: {words}")
+        return self._worker

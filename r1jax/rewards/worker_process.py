@@ -79,8 +79,12 @@ class WorkerProcess:
             pipe.close()
 
     def _read(self, deadline: float) -> dict:
-        body = self._read_exactly(wire.LENGTH.size, deadline)
-        return json.loads(self._read_exactly(wire.decode_length(body), deadline))
+        try:
+            header = self._read_exactly(wire.LENGTH.size, deadline)
+            return json.loads(self._read_exactly(wire.decode_length(header), deadline))
+        except ValueError as error:
+            self.kill()
+            raise WorkerDied(f"it wrote what is no message: {error}") from error
 
     def _read_exactly(self, size: int, deadline: float) -> bytes:
         parts = b""

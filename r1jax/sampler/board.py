@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from r1jax.errors import UserError
 
-class PromptError(ValueError):
+
+class PromptError(UserError):
     """A request that cannot be sampled."""
 
 
@@ -95,7 +97,7 @@ def check_requests(requests: Sequence[Request], max_prompt_tokens: int) -> None:
 class Board:
     """Follows the slots of all lanes chunk by chunk and hands out what is finished."""
 
-    def __init__(self, lanes: int, width: int, stop_ids: Sequence[int]):
+    def __init__(self, lanes: int, width: int, stop_ids: Collection[int]):
         self._stop_ids = frozenset(stop_ids)
         self._jobs: list[LaneJob | None] = [None] * lanes
         self._pieces: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}

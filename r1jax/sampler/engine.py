@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -68,7 +68,7 @@ class Sampler:
       pad_id: fills prompts up to their bucket; any token will do.
 
     Raises:
-      ConfigError: the mesh does not divide the lanes.
+      ConfigError: the mesh does not divide the lanes, or a stop token is not in the vocabulary.
     """
 
     def __init__(
@@ -77,15 +77,21 @@ class Sampler:
         sampler: SamplerConfig,
         *,
         mesh: Mesh,
-        stop_ids: Sequence[int],
+        stop_ids: Collection[int],
         max_new_tokens: int,
         pad_id: int,
     ):
         self.stats = SamplerStats()
         self._model, self._config, self._mesh = model, sampler, mesh
         stops = sorted(set(stop_ids))
+        check(
+            all(0 <= token < model.vocab_size for token in stops),
+            "stop tokens",
+            f"ids below model.vocab_size={model.vocab_size}",
+            stops,
+        )
         # Padded with what no token is: samplers with other stop tokens share their programs.
-        self._stop_ids = np.asarray(stops + [-1] * (-len(stops) % 8), np.int32)
+        self._stop_ids = np.asarray(stops + [-1] * (8 - len(stops) % 8), np.int32)
         self._max_new_tokens, self._pad_id = max_new_tokens, pad_id
         self._programs = programs(model, sampler.lanes, sampler.width, sampler.chunk_steps, mesh)
         self._dparams = None

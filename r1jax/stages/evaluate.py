@@ -49,7 +49,8 @@ def evaluate(
     summary = scoring.summarize(
         [[sample_result(one, prompt) for one in group] for prompt, group in zip(prompts, graded, strict=True)],
         expected_samples=evaluation.samples,
-        equivalent=run.rewards.equivalent if evaluation.answers_vote else None,
+        vote=evaluation.answers_vote,
+        equivalent=run.rewards.equivalent,
         bootstrap_resamples=evaluation.bootstrap_resamples,
         seed=run.seed_of(f"{purpose}/bootstrap"),
     )

@@ -25,7 +25,6 @@ from r1jax.stages.session import Session
 def run(stage: GrpoConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
     records = load(stage.data)
-    by_id = {record["id"]: record for record in records}
     longest = int(stage.max_new_tokens.largest)
     config = StepConfig(
         model=run.config.model,
@@ -49,7 +48,7 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
         kl_coefficient = session.extras.get("kl_coefficient", stage.loss.kl_coefficient)
         while not session.done:
             step = session.step
-            rollout = rollouts.replay(step, run, stage, by_id)
+            rollout = rollouts.replay(step, run, stage)
             if rollout is None:
                 sampler.load(session.state.params)
                 rollout = rollouts.collect(stage, step, run=run, sampler=sampler, prompts=prompts)

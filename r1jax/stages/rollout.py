@@ -107,7 +107,7 @@ def journal(rollout: Rollout, step: int, run: RunContext, stage: GrpoConfig) -> 
             "prompts": np.array([one.prompt for one in done], np.int32),
         },
         info={
-            "records": [prompt.record["id"] for prompt in rollout.prompts],
+            "records": [prompt.record for prompt in rollout.prompts],
             "verdicts": [one.verdict.to_json() for one in rollout.completions],
             "data_state": rollout.data_state,
             "drawn_groups": rollout.drawn_groups,
@@ -116,13 +116,13 @@ def journal(rollout: Rollout, step: int, run: RunContext, stage: GrpoConfig) -> 
     )
 
 
-def replay(step: int, run: RunContext, stage: GrpoConfig, records: dict[str, dict]) -> Rollout | None:
+def replay(step: int, run: RunContext, stage: GrpoConfig) -> Rollout | None:
     """The rollout that the journal holds for `step`, exactly as it was collected; None if there is none."""
     entry = run.workdir.stage(stage.name).journal.read(step)
     if entry is None:
         return None
     arrays, info = entry
-    prompts = render([records[identity] for identity in info["records"]], stage.template, run)
+    prompts = render(info["records"], stage.template, run)
     ends = np.cumsum(arrays["lengths"])
     tokens, logps = np.split(arrays["tokens"], ends[:-1]), np.split(arrays["logps"], ends[:-1])
     size = stage.group_size

@@ -81,6 +81,7 @@ class Session:
             functools.partial(refresh_reference, config=config), run.mesh, self._shardings, donate=True
         )
         self._terminated = False
+        self._tokens = 0  # scored tokens since the last line of metrics
 
     def __enter__(self) -> Session:
         self.checkpoints = Checkpointer(self.folder.checkpoints, keep=self.stage.keep_checkpoints)
@@ -121,14 +122,19 @@ class Session:
 
     @property
     def done(self) -> bool:
-        """Whether all steps are taken, or validation has not improved for `patience` looks."""
-        patience = self.stage.patience
-        return self.step >= self.num_steps or (patience is not None and self.validation.without_better >= patience)
+        """Whether all steps are taken, or validation says so: no better for `patience` looks, or good enough."""
+        patience, enough = self.stage.patience, self.stage.stop_at
+        return (
+            self.step >= self.num_steps
+            or (patience is not None and self.validation.without_better >= patience)
+            or (enough is not None and self.validation.best >= enough)
+        )
 
     def update(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
         """One optimiser step on a batch of [M, B, T] arrays; the metrics stay on the device."""
         self.state, metrics = self._update(self.state, place_batch(dict(batch), self.run.mesh))
         self.step += 1
+        self._tokens += int(batch["mask"].sum())
         return metrics
 
     def refresh_reference(self) -> None:
@@ -136,10 +142,15 @@ class Session:
         self.state = self._refresh(self.state)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Writes the metrics of the present step; the device is asked for them one call later."""
+        """Writes the metrics of the present step; the device is asked for them one call later.
+
+        `tokens_per_second` counts scored tokens over the whole step: of a policy, sampling and grading included.
+        """
         now = time.monotonic()
-        self._look_at(self.metrics.write(self.step, {**metrics, "seconds": now - self._tic}))
-        self._tic = now
+        seconds = now - self._tic
+        speed = {"seconds": seconds, "tokens_per_second": self._tokens / seconds}
+        self._look_at(self.metrics.write(self.step, {**metrics, **speed}))
+        self._tic, self._tokens = now, 0
 
     def log_samples(self, lines: list[dict[str, Any]]) -> None:
         """Adds lines to samples.jsonl, under the present step."""
@@ -161,6 +172,8 @@ class Session:
                 "num_steps": self.num_steps,
             }
             self.checkpoints.save(self.step, self.state, extras=self.extras, score=score)
+            # The checkpoint before this one is whole now, so nothing older is ever replayed.
+            self.folder.journal.prune(before=self._saved_step)
             self._saved_step = self.step
         if self._terminated:
             self.checkpoints.wait()

@@ -161,9 +161,7 @@ FINAL_PERIOD = re.compile(r"(?<!\.)\.\Z")  # not of an ellipsis: 0.333... is not
 DIGITS = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
 PARENTHESES = re.compile(r"\(([^(),]*)\)")  # with a comma it is a pair: (1,234)
 RATIO = re.compile(rf"([-+]?)\s*({DIGITS})(?:\s*/\s*([-+]?)\s*({DIGITS}))?")
-FRAC = re.compile(
-    rf"([-+]?)\s*\\frac\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))"
-)
+FRAC = re.compile(rf"([-+]?)\s*\\frac\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))")
 
 ROUNDING = Fraction(1, 10**5)
 NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[0-9]+)?")
@@ -212,9 +210,7 @@ def _number(text: str) -> Fraction | None:
 def _phrase(text: str) -> str:
     """The key of what is not a number."""
     text = " ".join(text.split())
-    text = re.sub(
-        r"\s*([^\w\s.,])\s*", r"\1", text
-    )  # around signs; a space between words or digits has meaning
+    text = re.sub(r"\s*([^\w\s.,])\s*", r"\1", text)  # around signs; a space between words or digits has meaning
     text = re.sub(r"\s*,\s*", ", ", text).strip()  # a list: "1, 234" is not 1,234
     text = re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", text)
     if match := re.fullmatch(r"\(([A-Z])\)", text):

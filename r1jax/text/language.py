@@ -34,9 +34,7 @@ OTHER_WORD = re.compile(
     r"[\u0400-\u052f\u0530-\u058f\u0590-\u06ff\u0900-\u0dff\u0e00-\u0eff\u3040-\u30ff\u1100-\u11ff\uac00-\ud7af]+"
 )
 # Written without a backslash these are formulas, not English.
-FUNCTIONS = frozenset(
-    {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "gcd", "lcm", "mod", "sqrt"}
-)
+FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "gcd", "lcm", "mod", "sqrt"})
 
 
 class WordCounts(NamedTuple):
@@ -51,9 +49,7 @@ def count_words(text: str, *, han_per_word: float = 1.5) -> WordCounts:
     """The words of `text` by script; `han_per_word` Han characters make one Chinese word."""
     text = UNCOUNTED.sub(" ", text)
     latin = sum(len(word) > 1 and word.lower() not in FUNCTIONS for word in LATIN_WORD.findall(text))
-    return WordCounts(
-        float(latin), len(HAN.findall(text)) / han_per_word, float(len(OTHER_WORD.findall(text)))
-    )
+    return WordCounts(float(latin), len(HAN.findall(text)) / han_per_word, float(len(OTHER_WORD.findall(text))))
 
 
 def language_share(text: str, target: Language, *, han_per_word: float = 1.5) -> float:

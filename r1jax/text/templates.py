@@ -73,9 +73,7 @@ def render_prompt(template: TemplateConfig, question: str, tokenizer: Tokenizer)
     )
 
 
-def render_example(
-    template: TemplateConfig, question: str, response: str, tokenizer: Tokenizer
-) -> RenderedExample:
+def render_example(template: TemplateConfig, question: str, response: str, tokenizer: Tokenizer) -> RenderedExample:
     """The prompt of `question` and the whole assistant's turn `response`, as ids.
 
     `response` begins with the forced prefix, which belongs to the prompt and is not trained. Raises
@@ -194,9 +192,7 @@ def _render_chat(tokenizer: Tokenizer, messages: list[dict[str, str]], *, add_ge
 @functools.lru_cache(maxsize=16)
 def _compiled(source: str) -> jinja2.Template:
     """The template in the environment that chat templates are written for (as in transformers), sandboxed."""
-    environment = sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
+    environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now

@@ -94,14 +94,10 @@ class Tokenizer:
         special = [pad_token, eos_token]
         for word in words:
             if not word or word.split() != [word]:
-                raise TokenizerError(
-                    f"word-level vocabulary: expected words without whitespace, found {word!r}"
-                )
+                raise TokenizerError(f"word-level vocabulary: expected words without whitespace, found {word!r}")
         if len(set(special + words)) != len(special + words):
             doubled = sorted({word for word in special + words if (special + words).count(word) > 1})
-            raise TokenizerError(
-                f"word-level vocabulary: expected each word once, found {doubled} more often"
-            )
+            raise TokenizerError(f"word-level vocabulary: expected each word once, found {doubled} more often")
         vocabulary = {word: number for number, word in enumerate(special + words)}
         backend = tokenizers.Tokenizer(models.WordLevel(vocabulary))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -174,9 +170,7 @@ def train_bpe(
     """
     least = 256 + 1 + len(special_tokens)
     if vocab_size < least:
-        raise TokenizerError(
-            f"vocab_size: expected at least {least} (bytes and special tokens), found {vocab_size}"
-        )
+        raise TokenizerError(f"vocab_size: expected at least {least} (bytes and special tokens), found {vocab_size}")
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

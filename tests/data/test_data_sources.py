@@ -151,3 +151,27 @@ def test_bad_data_is_an_error_of_one_line_that_names_the_place(tmp_path, setting
     with pytest.raises(DataError, match=message) as raised:
         load(DataConfig(**settings))
     assert "\n" not in str(raised.value)
+
+
+def test_a_response_is_cut_and_put_into_its_form(tmp_path):
+    path = tmp_path / "gsm.jsonl"
+    path.write_text(json.dumps({"question": "1 + 2?", "answer": "One and {two}.\n#### 3"}) + "\n")
+    config = DataConfig(
+        kind="jsonl",
+        path=str(path),
+        columns=(("response", "answer"),),
+        answer_pattern=r"#### (.+)$",
+        response_pattern=r"(?s)(.*)\n####",
+        response_format="<think>{response}</think><answer>{answer}</answer>",
+    )
+    (record,) = load(config)
+    assert record["answer"] == "3"
+    assert record["response"] == "<think>One and {two}.</think><answer>3</answer>"
+
+
+def test_a_form_that_names_a_missing_field_is_an_error_that_names_the_record(tmp_path):
+    path = tmp_path / "gsm.jsonl"
+    path.write_text(json.dumps({"id": "a1", "question": "1 + 2?", "response": "three"}) + "\n")
+    config = DataConfig(kind="jsonl", path=str(path), response_format="{response} {answer}")
+    with pytest.raises(DataError, match=r"record a1: data.response_format names answer"):
+        load(config)

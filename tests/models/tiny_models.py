@@ -17,7 +17,6 @@ _SHAPE = {
     "num_heads": 4,
     "num_kv_heads": 2,
     "ffn_size": 24,
-    "init_range": 0.3,
 }
 
 FAMILIES = {
@@ -34,11 +33,13 @@ FAMILIES = {
 @functools.cache
 def params_of(config: ModelConfig, seed: int = 0):
     """Random parameters: biases and norm scales too, which `init` leaves at 0 and 1."""
-    params = jax.jit(lambda key: decoder.init(config, key))(jax.random.key(seed))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    noisy = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, noisy)
+    draw = np.random.default_rng(seed)
+
+    def fill(path, leaf):
+        centre = 1.0 if path[-1].key == "scale" else 0.0
+        return jnp.asarray(centre + 0.3 * draw.standard_normal(leaf.shape, np.float32))
+
+    return jax.tree_util.tree_map_with_path(fill, decoder.param_shapes(config))
 
 
 def random_tokens(*shape: int, seed: int = 7):

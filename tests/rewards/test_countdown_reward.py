@@ -97,9 +97,9 @@ def test_a_record_without_numbers_is_named():
     "answer", ["(" * 100_000 + "3" + ")" * 100_000, "9" * 100_000, "1+" * 100_000 + "1", "1 " * 100_000, "-" * 100_000]
 )
 def test_degenerate_answers_cost_little_and_break_nothing(answer):
-    start = time.monotonic()
+    start = time.process_time()
     assert not solves(answer, [3, 25], 71)
-    assert time.monotonic() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 EXPRESSIONS = st.recursive(

@@ -61,6 +61,6 @@ def test_the_reward_is_one_or_zero_and_judges_no_answer():
 
 @pytest.mark.parametrize("piece", ["<think>", "< " * 8, "<a", "```", "<answer", "<b></b>", "</"])
 def test_degenerate_completions_cost_little(piece):
-    start = time.monotonic()
+    start = time.process_time()
     keeps_format("<think> x " + piece * 50_000 + " </think> <answer> 1 </answer>")
-    assert time.monotonic() - start < 1.0
+    assert time.process_time() - start < 1.0

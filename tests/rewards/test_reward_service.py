@@ -68,9 +68,19 @@ def test_a_reward_that_prints_and_reads_does_not_disturb_the_protocol(faults):
     assert grade(faults, "print").status is Status.CORRECT
 
 
-def test_a_score_out_of_range_is_an_error_that_names_the_reward(faults):
-    with pytest.raises(RewardError, match=r"reward reward_faults:FAULTS, record 'out of range'.*found 1.5"):
-        grade(faults, "out of range")
+def test_a_score_out_of_range_is_an_error_that_names_the_reward_and_drops_its_item(faults):
+    faults.submit("bad", Item({"id": "r1"}, "out of range"))
+    with pytest.raises(RewardError, match=r"reward reward_faults:FAULTS, record 'r1'.*found 1.5"):
+        list(faults.results(block=True))
+    assert list(faults.results(block=True)) == []
+
+
+def test_an_exception_in_this_process_drops_its_batch():
+    with RewardService(config("reward_faults:FAULTS", "maths")) as service:
+        with pytest.raises(ValueError, match="record 'r1': the maths reward expects the field 'answer'"):
+            service.submit_batch([("a", Item({"id": "r1"}, "sleep"))])
+        assert service.health()["waiting"] == 0
+        assert list(service.results(block=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -89,8 +99,8 @@ def test_workers_that_never_start_stop_the_run_and_say_why(monkeypatch, name, me
 
 def test_workers_that_do_not_start_again_mask_the_sample(monkeypatch):
     monkeypatch.setattr("r1jax.rewards.slot.START_PAUSE_SECONDS", 0.0)
-    with RewardService(config("reward_faults:FAULTS", workers=1)) as service:
-        assert grade(service, "raise").status is Status.WRONG  # and ends its worker
+    with RewardService(config("reward_faults:FAULTS", workers=1, recycle_after=1)) as service:
+        assert grade(service, "nothing").status is Status.CORRECT  # and its worker is done
         monkeypatch.setattr("r1jax.rewards.worker_process.sys.executable", "/bin/false")
         assert grade(service, "nothing") == Score(None, Status.INFRASTRUCTURE_ERROR)
         monkeypatch.undo()

@@ -277,4 +277,6 @@ def test_what_cannot_be_sampled_is_refused_at_once(sampler):
         sampler.generate(ask(4), seed=0, step=0, sampling=dataclasses.replace(FREE, max_new_tokens=11))
     with pytest.raises(ConfigError, match="'lanes'.*found 4"):
         build(shape=dataclasses.replace(SHAPE, lanes=4), mesh=make_mesh(MeshConfig(data=8)))
+    with pytest.raises(ConfigError, match="stop tokens: expected ids below model.vocab_size=48"):
+        build(stop_ids=(2, 48))
     assert list(sampler.generate([], seed=0, step=0, sampling=FREE)) == []

@@ -1,0 +1,106 @@
+"""Log-probs and entropies in blocks: the same numbers and gradients as the plain way, without its memory."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from r1jax.learn.logprobs import token_logps
+
+B, T, D, V = 3, 7, 4, 11
+WHOLE = 1 << 30
+# Bytes of the logits of so many positions of the B rows.
+BLOCKS = {positions: positions * B * V * 4 for positions in (1, 2, 3, 6)}
+
+
+def inputs(dtype=jnp.float32):
+    rng = np.random.default_rng(0)
+    hidden_BTD = jnp.asarray(rng.normal(size=(B, T, D)), dtype)
+    unembed_DV = jnp.asarray(rng.normal(size=(D, V)), jnp.float32)
+    targets_BT = jnp.asarray(rng.integers(0, V, (B, T)))
+    return hidden_BTD, unembed_DV, targets_BT
+
+
+def float64_reference(hidden_BTD, unembed_DV, targets_BT, temperature):
+    logits = np.asarray(hidden_BTD, np.float64) @ np.asarray(unembed_DV, np.float64) / temperature
+    logps = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    entropy = -(np.exp(logps) * logps).sum(-1)
+    return np.take_along_axis(logps, np.asarray(targets_BT)[..., None], -1)[..., 0], entropy
+
+
+@pytest.mark.parametrize("budget_bytes", [WHOLE, *BLOCKS.values(), 1])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_values_equal_the_float64_reference_whatever_the_budget(budget_bytes, temperature):
+    found = token_logps(*inputs(), temperature=temperature, budget_bytes=budget_bytes)
+    for got, want in zip(found, float64_reference(*inputs(), temperature), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_worked_by_hand():
+    # Logits (log 1, log 3) at temperature 1: p = (1/4, 3/4), H = log 4 - 3/4 log 3. At 0.5: p = (1/10, 9/10).
+    hidden_BTD = jnp.ones((1, 1, 1))
+    unembed_DV = jnp.log(jnp.asarray([[1.0, 3.0]]))
+    targets_BT = jnp.asarray([[1]])
+    logps, entropy = token_logps(hidden_BTD, unembed_DV, targets_BT, temperature=1.0, budget_bytes=WHOLE)
+    np.testing.assert_allclose(logps[0, 0], np.log(0.75), rtol=1e-6)
+    np.testing.assert_allclose(entropy[0, 0], np.log(4) - 0.75 * np.log(3), rtol=1e-6)
+    logps, _ = token_logps(hidden_BTD, unembed_DV, targets_BT, temperature=0.5, budget_bytes=WHOLE)
+    np.testing.assert_allclose(logps[0, 0], np.log(0.9), rtol=1e-6)
+
+
+def gradients(budget_bytes, hidden_BTD, unembed_DV, targets_BT):
+    """Of a sum that weighs every log-prob and entropy differently."""
+    weights_BT = jnp.arange(1.0, B * T + 1).reshape(B, T)
+
+    def total(hidden_BTD, unembed_DV):
+        logps, entropy = token_logps(hidden_BTD, unembed_DV, targets_BT, temperature=0.7, budget_bytes=budget_bytes)
+        return jnp.sum(weights_BT * logps + jnp.sqrt(weights_BT) * entropy)
+
+    return jax.grad(total, argnums=(0, 1))(hidden_BTD, unembed_DV)
+
+
+@pytest.mark.parametrize("budget_bytes", [BLOCKS[1], BLOCKS[3]])
+def test_gradients_in_blocks_equal_those_in_one(budget_bytes):
+    for blocks, whole in zip(gradients(budget_bytes, *inputs()), gradients(WHOLE, *inputs()), strict=True):
+        np.testing.assert_allclose(blocks, whole, rtol=2e-5, atol=1e-5)
+
+
+def test_bfloat16_hidden_states_give_float32_results_and_a_float32_gradient_of_the_head():
+    logps, entropy = token_logps(*inputs(jnp.bfloat16), temperature=1.0, budget_bytes=BLOCKS[2])
+    assert logps.dtype == entropy.dtype == jnp.float32
+    hidden_grad, unembed_grad = gradients(BLOCKS[2], *inputs(jnp.bfloat16))
+    assert (hidden_grad.dtype, unembed_grad.dtype) == (jnp.bfloat16, jnp.float32)
+
+
+def test_large_logits_stay_finite():
+    hidden_BTD, unembed_DV, targets_BT = inputs()
+    logps, entropy = token_logps(1e4 * hidden_BTD, unembed_DV, targets_BT, temperature=1.0, budget_bytes=WHOLE)
+    assert np.isfinite(logps).all()
+    assert np.isfinite(entropy).all()
+    np.testing.assert_allclose(entropy, 0, atol=1e-5)
+
+
+def test_memory_stays_near_the_budget_in_the_backward_pass_too():
+    rows, positions, vocabulary, budget_bytes = 2, 256, 4096, 1 << 20
+
+    @functools.partial(jax.jit, static_argnums=3)
+    def grad(hidden_BTD, unembed_DV, targets_BT, budget_bytes):
+        def total(hidden_BTD, unembed_DV):
+            logps, _ = token_logps(hidden_BTD, unembed_DV, targets_BT, temperature=1.0, budget_bytes=budget_bytes)
+            return jnp.sum(logps)
+
+        return jax.grad(total, argnums=(0, 1))(hidden_BTD, unembed_DV)
+
+    shapes = (
+        jax.ShapeDtypeStruct((rows, positions, 8), jnp.float32),
+        jax.ShapeDtypeStruct((8, vocabulary), jnp.float32),
+        jax.ShapeDtypeStruct((rows, positions), jnp.int32),
+    )
+    logits_bytes = rows * positions * vocabulary * 4
+    in_blocks, whole = (
+        grad.lower(*shapes, budget).compile().memory_analysis().temp_size_in_bytes for budget in (budget_bytes, WHOLE)
+    )
+    assert whole >= logits_bytes
+    assert in_blocks <= 4 * budget_bytes < logits_bytes
