@@ -186,7 +186,7 @@ def _update(state: TrainState, grads: Any, sums: LossSums, config: StepConfig) -
     update was made), bad_steps (in a row), total_bad.
     """
     loss = sums.loss / jnp.where(sums.weight > 0, sums.weight, 1.0)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     apply = finite & (sums.weight > 0)
     updates, opt_state = config.make_optimizer().update(grads, state.opt_state, state.params, step=state.step)

@@ -217,10 +217,10 @@ def test_bfloat16_compute_stays_near_float32_and_keeps_float32_gradients():
     ("family", "shape"),
     [
         ("qwen2", MeshConfig(data=1, fsdp=4, tensor=2)),
-        ("qwen3", MeshConfig(data=8)),
+        ("ungated", MeshConfig(data=2, fsdp=2, context=2)),
         ("qwen3", MeshConfig(data=2, tensor=4)),  # 2 key/value heads: replicated
     ],
-    ids=["fsdp4_tensor2", "data8", "data2_tensor4"],
+    ids=["fsdp4_tensor2", "data2_fsdp2_context2", "data2_tensor4"],
 )
 def test_sharded_equals_single_device(family, shape):
     config = FAMILIES[family]

@@ -221,6 +221,13 @@ def test_loaded_parameters_are_the_ones_sampled_from(sampler):
     assert all(same(before[name], again[name]) and not same(before[name], changed[name]) for name in before)
 
 
+def test_loaded_parameters_outlive_the_donated_originals():
+    params = jax.tree.map(jnp.copy, PARAMS)
+    sampler = build(params=params)
+    jax.tree.map(lambda leaf: leaf.delete(), params)  # as a training step does with the state it is given
+    assert len(run(sampler, ask(7))) == 2
+
+
 def test_nothing_is_traced_again_when_only_the_sampling_changes(monkeypatch):
     traces = {"prefill": 0, "decode": 0}
     for name in traces:
