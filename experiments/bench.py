@@ -10,11 +10,13 @@ import json
 
 from absl import app, flags
 
-from r1jax import benchmarks
+from r1jax.benchmarks.measure import run_all
+from r1jax.benchmarks.shapes import SHAPES
+from r1jax.benchmarks.workloads import WORKLOADS
 from r1jax.launch import one_line_errors
 
-SIZE = flags.DEFINE_enum("size", "tiny", list(benchmarks.SHAPES), "shape of the model and its workloads")
-WORKLOADS = flags.DEFINE_multi_enum("workload", list(benchmarks.WORKLOADS), list(benchmarks.WORKLOADS), "what to time")
+SIZE = flags.DEFINE_enum("size", "tiny", list(SHAPES), "shape of the model and its workloads")
+WORKLOAD = flags.DEFINE_multi_enum("workload", list(WORKLOADS), list(WORKLOADS), "what to time")
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs, after two that are not", lower_bound=1)
 
 
@@ -22,7 +24,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only, found {argv[1]!r}")
     with one_line_errors():
-        print(json.dumps(benchmarks.run_all(WORKLOADS.value, SIZE.value, REPEATS.value), indent=2))
+        print(json.dumps(run_all(WORKLOAD.value, SIZE.value, REPEATS.value), indent=2))
 
 
 if __name__ == "__main__":

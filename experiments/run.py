@@ -11,6 +11,7 @@ from absl import flags
 from r1jax import pipeline
 from r1jax.config import flags as config_flags
 from r1jax.config.load import load_config
+from r1jax.dryrun.page import describe
 from r1jax.launch import one_line_errors, prepare_jax
 
 CONFIG = flags.DEFINE_string("config", None, "config file: Python with a function get_config()", required=True)
@@ -26,7 +27,7 @@ def main() -> None:
         config = load_config(CONFIG.value, overrides)
         prepare_jax()
         if DRY_RUN.value:
-            pipeline.describe(config, stages=STAGES.value)
+            describe(config, stages=STAGES.value)
         else:
             pipeline.run(config, WORKDIR.value, stages=STAGES.value)
 

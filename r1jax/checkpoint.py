@@ -130,7 +130,7 @@ def restore_params(folder: epath.PathLike, like: Any, step: int | None = None) -
     `folder`: that of a stage, its `checkpoints` folder, or that of one checkpoint (then `step` must be None).
     `step` None: the newest. Raises CheckpointError as `Checkpointer.restore` does.
     """
-    checkpoint = _find_checkpoint(absolute(folder), step)
+    checkpoint = find_checkpoint(folder, step)
     context = _context(partial=True)
     expected = {("params", *names): leaf for names, leaf in _leaves(like).items()}
     saved = {n: leaf for n, leaf in _saved_leaves(checkpoint, context).items() if n[0] == "params"}
@@ -140,7 +140,9 @@ def restore_params(folder: epath.PathLike, like: Any, step: int | None = None) -
     return _fill(like, loaded[_STATE]["params"])
 
 
-def _find_checkpoint(folder: epath.Path, step: int | None) -> epath.Path:
+def find_checkpoint(folder: epath.PathLike, step: int | None = None) -> epath.Path:
+    """The folder of one checkpoint, named by its step. Arguments and errors as for `restore_params`."""
+    folder = absolute(folder)
     if (folder / _STEP_MARKER).exists() and step is None:
         return folder
     root = folder / "checkpoints" if (folder / "checkpoints").exists() else folder

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+import jax
+
 from r1jax.config import EvaluateConfig, GrpoConfig, PretrainConfig, RunConfig, SftConfig, StageConfig
 from r1jax.report import page, table
 from r1jax.stages import grpo, pretrain, sft
 from r1jax.stages.context import RunContext, open_context
+from r1jax.stages.errors import Preempted
 from r1jax.stages.evaluate import evaluate, sample_lines
-from r1jax.stages.session import Preempted
 from r1jax.stages.weights import load_params, start_checkpoint
 from r1jax.workdir import Workdir
 from r1jax.workdir.files import write_lines
@@ -22,10 +24,17 @@ TRAINING: dict[type[StageConfig], Callable[[StageConfig, RunContext], int]] = {
 }
 
 
-def run(config: RunConfig, path: str, *, stages: Sequence[str] | None = None) -> None:
+def run(
+    config: RunConfig,
+    path: str,
+    *,
+    stages: Sequence[str] | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> None:
     """Runs the stages of `config` in the workdir `path`, or those named in `stages`, in the config's order.
 
-    Skips what is done, resumes what is not. A stage that fails leaves the finished ones usable; its error is raised.
+    The mesh lies over `devices`, or over all there are. Skips what is done, resumes what is not. A stage that fails
+    leaves the finished ones usable; its error is raised.
     """
     workdir = Workdir(path)
     chosen = [config.stage(name).name for name in stages] if stages is not None else None
@@ -41,7 +50,7 @@ def run(config: RunConfig, path: str, *, stages: Sequence[str] | None = None) ->
         elif plan.changes:
             say(f"{name}: resumed with changes: {'; '.join(plan.changes)}")
     if todo:
-        with open_context(config, workdir) as context:
+        with open_context(config, workdir, devices) as context:
             for stage in todo:
                 run_stage(stage, context)
                 summarize(config, workdir)

@@ -96,7 +96,7 @@ def get_config() -> RunConfig:
                 rollout_prompts=16,
                 max_new_tokens=constant(LONGEST),
                 optimizer=OptimizerConfig(learning_rate=1e-3),
-                batch=BatchConfig(row_tokens=640, micro_batch_rows=2),
+                batch=BatchConfig(row_tokens=704, micro_batch_rows=2),
                 sampler=SAMPLER,
                 checkpoint_every=5,
                 evaluation=EvaluationConfig(

@@ -167,6 +167,14 @@ class GrpoConfig(TrainingConfig):
             self.temperature,
         )
 
+        longest = self.sampler.max_prompt_tokens + int(self.max_new_tokens.largest) - 1
+        check(
+            self.batch.row_tokens >= longest,
+            f"{self.name}.batch.row_tokens",
+            f"at least sampler.max_prompt_tokens + max_new_tokens - 1 = {longest}",
+            self.batch.row_tokens,
+        )
+
     @property
     def steps_per_rollout(self) -> int:
         return self.minibatches * self.inner_epochs

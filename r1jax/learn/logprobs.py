@@ -6,15 +6,15 @@ pass; otherwise each block is computed again there, so that memory is one block 
 
 from __future__ import annotations
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from r1jax.parallel.rules import constrain
 
+LEAST_BLOCKS = 8  # where there are several: so many can be left out, if nothing in them is scored
 LOGIT_BYTES = 4  # logits are float32 whatever the compute dtype
 
 
@@ -25,6 +25,7 @@ def token_logps(
     *,
     temperature: float | Float[Array, ""],
     budget_bytes: int,
+    mask_BT: Shaped[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
     """Log-probability of each target (nats) and entropy of its distribution (nats), both float32.
 
@@ -35,30 +36,46 @@ def token_logps(
       temperature: above 0; the distribution is softmax(logits / temperature).
       budget_bytes: the most that one [B, block, V] block of float32 logits may take. A single position of all
         B rows is the smallest block.
+      mask_BT: above 0 at the positions that are asked for (prompts and padding are most of a batch); None: all.
+        What comes back at the others is finite and means nothing.
     """
     num_rows, num_positions = targets_BT.shape
     position_bytes = num_rows * unembed_DV.shape[1] * LOGIT_BYTES
     num_blocks = min(num_positions, math.ceil(num_positions * position_bytes / budget_bytes))
     if num_blocks <= 1:
         return _block_logps(("batch", "length"), unembed_DV, temperature, hidden_BTD, targets_BT)
+    if mask_BT is None:
+        mask_BT = jnp.ones(targets_BT.shape, bool)
 
     # Blocks run over positions, not rows: rows are sharded over devices and stay where they are.
-    block = math.ceil(num_positions / num_blocks)
+    block = math.ceil(num_positions / max(num_blocks, min(LEAST_BLOCKS, num_positions)))
     num_blocks = math.ceil(num_positions / block)
     padding = num_blocks * block - num_positions
-    block_logps = functools.partial(_block_logps, ("batch", None), unembed_DV, temperature)
+    # Scored positions first, so that the blocks behind them need no logits at all.
+    order_BT = jnp.argsort(mask_BT <= 0, axis=1, stable=True)
 
     def blocks_first(x):
+        x = jnp.take_along_axis(x, order_BT.reshape(order_BT.shape + (1,) * (x.ndim - 2)), axis=1)
         x = jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2))
         return jnp.moveaxis(x.reshape(num_rows, num_blocks, block, *x.shape[2:]), 1, 0)
 
+    @jax.checkpoint
+    def block_logps(hidden, targets, mask):
+        return jax.lax.cond(
+            jnp.any(mask > 0),
+            lambda: _block_logps(("batch", None), unembed_DV, temperature, hidden, targets),
+            lambda: (jnp.zeros(targets.shape, jnp.float32),) * 2,
+        )
+
     _, outputs = jax.lax.scan(
-        lambda carry, inputs: (carry, jax.checkpoint(block_logps)(*inputs)),
+        lambda carry, inputs: (carry, block_logps(*inputs)),
         None,
-        (blocks_first(hidden_BTD), blocks_first(targets_BT)),
+        (blocks_first(hidden_BTD), blocks_first(targets_BT), blocks_first(mask_BT)),
     )
+    back_BT = jnp.argsort(order_BT, axis=1)
     logps_BT, entropy_BT = (
-        jnp.moveaxis(x, 0, 1).reshape(num_rows, num_blocks * block)[:, :num_positions] for x in outputs
+        jnp.take_along_axis(jnp.moveaxis(x, 0, 1).reshape(num_rows, num_blocks * block), back_BT, axis=1)
+        for x in outputs
     )
     return logps_BT, entropy_BT
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from r1jax.config import ModelConfig, OptimizerConfig, PolicyLossConfig, check
@@ -96,7 +96,7 @@ def refresh_reference(state: TrainState, *, config: StepConfig) -> TrainState:
     return state._replace(reference=reference_copy(state.params, config=config))
 
 
-def state_shardings(config: StepConfig, mesh: Mesh, *, reference: bool = False) -> TrainState:
+def state_shardings(config: StepConfig, mesh: Mesh | AbstractMesh, *, reference: bool = False) -> TrainState:
     """Where each array of the state lives: moments beside their parameters, scalars on every device.
 
     Returns a `TrainState` of `NamedSharding`, for `init_state` under `jax.jit`, for `jit_step` and for

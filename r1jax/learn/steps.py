@@ -132,6 +132,7 @@ def _model_logps(params, rows, temperature, model: ModelConfig):
         rows["targets"],
         temperature=temperature,
         budget_bytes=model.logits_budget_bytes,
+        mask_BT=rows["mask"],
     )
 
 

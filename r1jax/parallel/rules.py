@@ -102,7 +102,7 @@ def is_dims(node: Any) -> bool:
     return type(node) is tuple and all(dim is None or isinstance(dim, str) for dim in node)
 
 
-def shardings(dims_tree: Any, shapes_tree: Any, mesh: Mesh) -> Any:
+def shardings(dims_tree: Any, shapes_tree: Any, mesh: Mesh | AbstractMesh) -> Any:
     """The tree of NamedShardings of a tree of arrays (or shapes) and the tree of their dims.
 
     Raises like `spec`, with the path of the array in front.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 
 import jax
 
-from r1jax.config import RunConfig, SamplerConfig, TokenizerConfig
+from r1jax.config import ConfigError, RunConfig, SamplerConfig, TokenizerConfig, check
 from r1jax.data.tasks import TASKS
 from r1jax.parallel.mesh import make_mesh
 from r1jax.rewards.service import RewardService
@@ -48,13 +49,20 @@ class RunContext:
         )
 
 
-def open_context(config: RunConfig, workdir: Workdir) -> RunContext:
-    """The context of a run; ConfigError when mesh, tokenizer or vocabulary do not fit."""
+def open_context(config: RunConfig, workdir: Workdir, devices: Sequence[jax.Device] | None = None) -> RunContext:
+    """The context of a run, on `devices` or all there are; UserError when mesh, tokenizer and model do not fit."""
+    tokenizer = load_tokenizer(config.tokenizer)
+    check(
+        tokenizer.vocab_size <= config.model.vocab_size,
+        "model.vocab_size",
+        f"at least the {tokenizer.vocab_size} ids of the tokenizer",
+        config.model.vocab_size,
+    )
     return RunContext(
         config=config,
         workdir=workdir,
-        mesh=make_mesh(config.mesh),
-        tokenizer=load_tokenizer(config.tokenizer),
+        mesh=make_mesh(config.mesh, devices),
+        tokenizer=tokenizer,
         rewards=RewardService(config.rewards),
     )
 
@@ -63,4 +71,8 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     """The tokenizer of a file, or the word-level one over a task's vocabulary."""
     if config.path is not None:
         return Tokenizer.load(config.path)
-    return Tokenizer.from_texts_wordlevel(TASKS[config.task].vocabulary)
+    words = TASKS[config.task].vocabulary if config.task in TASKS else ()
+    if not words:
+        known = ", ".join(name for name, task in TASKS.items() if task.vocabulary)
+        raise ConfigError(f"tokenizer.task: expected a task with a vocabulary ({known}), found {config.task!r}")
+    return Tokenizer.from_texts_wordlevel(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from etils import epath
 
 from r1jax import scoring
 from r1jax.config import EvaluationConfig, TemplateConfig
@@ -56,6 +57,12 @@ def evaluate(
     )
     protocol = dataclasses.asdict(evaluation.sampling) | {"template": (evaluation.template or template).name}
     return Evaluation(summary | protocol, prompts, graded)
+
+
+def evaluation_file(checkpoint: epath.Path) -> epath.Path:
+    """Where the evaluation of one checkpoint belongs: eval-<step>.json in the folder of its stage."""
+    root = checkpoint.parent
+    return (root.parent if root.name == "checkpoints" else root) / f"eval-{checkpoint.name}.json"
 
 
 def sample_result(one: Graded, prompt: Prompt) -> scoring.SampleResult:

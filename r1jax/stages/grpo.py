@@ -56,7 +56,7 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
             else:
                 prompts.set_state(rollout.data_state)
             batches, figures = policy_batches(stage, step, rollout, run=run, state=session.state, score=score_batch)
-            figures |= rollouts.figures(rollout, run)
+            figures |= rollouts.figures(rollout, run) | {"kl_coefficient": kl_coefficient}
             for number in range(stage.steps_per_rollout):
                 batch = batches[number % stage.minibatches]
                 metrics = session.update(batch | {"kl_coefficient": np.float32(kl_coefficient)})

@@ -13,8 +13,9 @@ from r1jax.data.sources import load
 from r1jax.learn.state import StepConfig
 from r1jax.learn.steps import next_token_step
 from r1jax.stages.context import RunContext
+from r1jax.stages.errors import TrainingError
 from r1jax.stages.evaluate import evaluate
-from r1jax.stages.session import Session, TrainingError
+from r1jax.stages.session import Session
 from r1jax.workdir.files import write_json
 
 

@@ -17,6 +17,7 @@ from r1jax.learn.advantages import overlong_penalty
 from r1jax.rewards.verdicts import Verdict
 from r1jax.sampler.engine import Completion, Sampler
 from r1jax.stages.context import RunContext
+from r1jax.stages.errors import TrainingError
 from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
 from r1jax.text.reflection import count_reflection_words
 from r1jax.text.templates import completion_text
@@ -63,6 +64,11 @@ def collect(stage: GrpoConfig, step: int, *, run: RunContext, sampler: Sampler, 
                 accepted.append((prompt, group))
         if not stage.dynamic_sampling:
             break
+    if not accepted:
+        raise TrainingError(
+            f"{stage.name}: after {rounds} rounds of dynamic sampling, {drawn} prompts gave no group whose rewards "
+            "differ; take easier or harder prompts, a larger group_size, or dynamic_sampling=false"
+        )
     accepted = accepted[: stage.rollout_prompts]
     return Rollout(
         prompts=[prompt for prompt, _ in accepted],

@@ -24,26 +24,13 @@ from absl import logging
 from r1jax.checkpoint import Checkpointer
 from r1jax.config import TrainingConfig
 from r1jax.doctor import Doctor
-from r1jax.errors import UserError
 from r1jax.learn.jit import jit_make, jit_step, place_batch
 from r1jax.learn.state import StepConfig, TrainState, init_state, refresh_reference, state_shardings
 from r1jax.metrics import Line, MetricsWriter
 from r1jax.stages.context import RunContext
+from r1jax.stages.errors import Preempted, TrainingError
 from r1jax.stages.evaluate import evaluate, sample_lines
 from r1jax.stages.weights import abstract_params, start_params
-
-EXIT_PREEMPTED = 75  # EX_TEMPFAIL: saved; the same command goes on from there
-
-
-class TrainingError(UserError):
-    """A run that cannot go on."""
-
-
-class Preempted(SystemExit):
-    """SIGTERM was answered: the state is saved and the same command goes on from it."""
-
-    def __init__(self) -> None:
-        super().__init__(EXIT_PREEMPTED)
 
 
 @dataclasses.dataclass

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from etils import epath
 
-from r1jax.checkpoint import restore_params
-from r1jax.config import StageConfig
+from r1jax.checkpoint import find_checkpoint, restore_params
+from r1jax.config import EvaluateConfig, StageConfig
 from r1jax.learn.jit import jit_make
 from r1jax.models import decoder
 from r1jax.parallel.rules import shardings
@@ -28,6 +29,19 @@ def start_checkpoint(start: str, run: RunContext) -> tuple[str, int | None]:
     if start in {stage.name for stage in run.config.stages}:
         return str(run.workdir.stage(start).checkpoints), run.workdir.outputs(start)["step"]
     return start, None
+
+
+def stage_checkpoint(stage: StageConfig, run: RunContext, step: int | None = None) -> epath.Path:
+    """The folder of a stage's checkpoint of `step`; without one, of its result, or of its newest while it runs.
+
+    That of a stage that only evaluates is the one it starts from. CheckpointError says which steps there are.
+    """
+    if isinstance(stage, EvaluateConfig):
+        folder, result = start_checkpoint(stage.start, run)
+    else:
+        folder = run.workdir.stage(stage.name).checkpoints
+        result = run.workdir.outputs(stage.name)["step"] if run.workdir.status(stage.name) == "done" else None
+    return find_checkpoint(folder, result if step is None else step)
 
 
 def load_params(folder: str, step: int | None, run: RunContext) -> Any:

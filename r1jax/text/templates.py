@@ -1,7 +1,7 @@
 """How a question becomes the text that a model continues, and where the completion begins.
 
-Prompt, forced prefix and response are tokenised apart, so that RL, SFT and evaluation see the same ids on both sides
-of a boundary, and no token spans one.
+Prompt, forced prefix and response are tokenised apart, so that RL, SFT and evaluation see the same ids on both
+sides of a boundary, and no token spans one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jinja2
-from jinja2 import sandbox
-from jinja2.ext import loopcontrols
+from jinja2 import nodes, parser, sandbox
+from jinja2.ext import Extension, loopcontrols
 
 from r1jax.config import TemplateConfig
 from r1jax.text.tokenizer import Tokenizer
@@ -189,10 +189,22 @@ def _render_chat(tokenizer: Tokenizer, messages: list[dict[str, str]], *, add_ge
         raise TemplateError(f"chat template: {error}") from error
 
 
+class GenerationBlock(Extension):
+    """`{% generation %}...{% endgeneration %}`, with which some templates mark what is trained: its text as is."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: parser.Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 @functools.lru_cache(maxsize=16)
 def _compiled(source: str) -> jinja2.Template:
     """The template in the environment that chat templates are written for (as in transformers), sandboxed."""
-    environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationBlock]
+    )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now

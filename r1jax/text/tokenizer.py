@@ -13,8 +13,10 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from r1jax.errors import UserError
 
-class TokenizerError(ValueError):
+
+class TokenizerError(UserError):
     """A tokenizer that cannot be loaded, or text that it cannot represent; one line for the user."""
 
 

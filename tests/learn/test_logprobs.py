@@ -104,3 +104,31 @@ def test_memory_stays_near_the_budget_in_the_backward_pass_too():
     )
     assert whole >= logits_bytes
     assert in_blocks <= 4 * budget_bytes < logits_bytes
+
+
+def test_positions_that_nobody_scores_cost_no_logits_and_change_nothing():
+    hidden_BTD, unembed_DV, targets_BT = inputs()
+    mask_BT = jnp.asarray(np.random.default_rng(1).integers(0, 2, (B, T)), jnp.float32)
+    assert 0 < int(mask_BT.sum(axis=1).max()) < T
+
+    def total(hidden_BTD, unembed_DV, mask, budget_bytes):
+        logps, entropy = token_logps(
+            hidden_BTD, unembed_DV, targets_BT, temperature=0.7, budget_bytes=budget_bytes, mask_BT=mask
+        )
+        return jnp.sum(jnp.where(mask_BT > 0, logps + 0.5 * entropy, 0.0))
+
+    value_and_grads = jax.value_and_grad(total, argnums=(0, 1))
+    want = value_and_grads(hidden_BTD, unembed_DV, None, WHOLE)
+    found = value_and_grads(hidden_BTD, unembed_DV, mask_BT, BLOCKS[1])
+    for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    # One position a block, scored ones first: a block that no row scores is not computed, so its NaN is not seen.
+    most = int(mask_BT.sum(axis=1).max())
+    row = int(mask_BT.sum(axis=1).argmin())
+    last = int(np.flatnonzero(np.asarray(mask_BT[row]) == 0)[-1])  # sorted to the very end of its row
+    assert most < T
+    poisoned = hidden_BTD.at[row, last].set(jnp.nan)
+    logps, entropy = token_logps(
+        poisoned, unembed_DV, targets_BT, temperature=0.7, budget_bytes=BLOCKS[1], mask_BT=mask_BT
+    )
+    assert bool(jnp.isfinite(logps).all() & jnp.isfinite(entropy).all())

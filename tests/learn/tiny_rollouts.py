@@ -64,8 +64,11 @@ def sequences(count=12, seed=0):
     return made
 
 
-def batch(made=None, *, packed=True, rows=2, capacity=None, drop=(), **scalars):
-    """Micro-batches of `rows` rows, without the arrays named in `drop`."""
+def batch(made=None, *, packed=True, rows=2, capacity=6, drop=(), **scalars):
+    """`capacity` micro-batches of `rows` rows, without the arrays named in `drop`.
+
+    The defaults leave some micro-batches unused, and give most tests arrays of one shape: one compilation.
+    """
     made = sequences() if made is None else made
     made = [{name: array for name, array in one.items() if name not in drop} for one in made]
     arrays, _ = pack(made, row_tokens=32 if packed else 16, packed=packed)

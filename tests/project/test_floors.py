@@ -29,6 +29,8 @@ FLOORS = {
     "pipeline": 6,
     "launch": 6,
     "aot": 6,
+    "benchmarks": 6,
+    "dryrun": 6,
     "report": 6,
 }
 
@@ -54,7 +56,9 @@ def test_a_module_imports_no_floor_above_its_own(path):
     assert not above, f"{room} (floor {FLOORS[room]}) imports {sorted(above)} from above"
 
 
-@pytest.mark.parametrize("module", ["r1jax", "r1jax.config", "r1jax.rewards.service", "r1jax.text.tokenizer", "r1jax.workdir"])
+@pytest.mark.parametrize(
+    "module", ["r1jax", "r1jax.config", "r1jax.rewards.service", "r1jax.text.tokenizer", "r1jax.workdir"]
+)
 def test_the_lower_floors_do_not_load_jax(module):
     code = f"import sys, {module}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

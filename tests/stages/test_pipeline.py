@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_runs import BASE, CHECK, ZERO, lines, tiny_run
+from tiny_runs import BASE, CHECK, ZERO, lines, run_on_one, tiny_run
 
 from r1jax import pipeline
 from r1jax.checkpoint import Checkpointer
@@ -17,7 +17,7 @@ from r1jax.workdir import Workdir, WorkdirError
 def finished(tmp_path_factory):
     """A workdir in which all stages are done."""
     path = tmp_path_factory.mktemp("run")
-    pipeline.run(tiny_run(BASE, ZERO, CHECK), str(path))
+    run_on_one(tiny_run(BASE, ZERO, CHECK), str(path))
     return path
 
 
@@ -61,7 +61,7 @@ def test_an_evaluation_stage_scores_the_stage_it_starts_from(finished):
 
 def test_running_again_does_nothing(finished, capsys):
     before = {path: path.stat().st_mtime_ns for path in finished.glob("*/metrics.jsonl")}
-    pipeline.run(tiny_run(BASE, ZERO, CHECK), str(finished))
+    run_on_one(tiny_run(BASE, ZERO, CHECK), str(finished))
     assert {path: path.stat().st_mtime_ns for path in finished.glob("*/metrics.jsonl")} == before
     assert "all is done" in capsys.readouterr().err
 
@@ -69,34 +69,34 @@ def test_running_again_does_nothing(finished, capsys):
 def test_a_finished_stage_with_another_config_is_refused(finished):
     changed = dataclasses.replace(ZERO, group_size=8)
     with pytest.raises(WorkdirError, match=r"stage zero .*group_size: 4 -> 8"):
-        pipeline.run(tiny_run(BASE, changed, CHECK), str(finished))
+        run_on_one(tiny_run(BASE, changed, CHECK), str(finished))
 
 
 def test_a_workdir_of_another_run_is_refused(finished):
     other = dataclasses.replace(tiny_run(BASE), name="other")
     with pytest.raises(WorkdirError, match=r"made by the config 'tiny', not by 'other'"):
-        pipeline.run(other, str(finished))
+        run_on_one(other, str(finished))
 
 
 def test_a_stage_whose_start_is_not_done_is_refused(tmp_path):
     with pytest.raises(WorkdirError, match="starts from base, which is not done"):
-        pipeline.run(tiny_run(BASE, ZERO), str(tmp_path), stages=["zero"])
+        run_on_one(tiny_run(BASE, ZERO), str(tmp_path), stages=["zero"])
 
 
 def test_a_failing_stage_is_named_and_leaves_the_finished_ones_usable(tmp_path):
-    broken = dataclasses.replace(ZERO, batch=dataclasses.replace(ZERO.batch, row_tokens=16))
+    broken = dataclasses.replace(ZERO, sampler=dataclasses.replace(ZERO.sampler, max_prompt_tokens=2))
     run = tiny_run(BASE, broken)
-    with pytest.raises(ValueError, match="row_tokens"):
-        pipeline.run(run, str(tmp_path))
+    with pytest.raises(ValueError, match="max_prompt_tokens"):
+        run_on_one(run, str(tmp_path))
     workdir = Workdir(tmp_path)
     assert workdir.status("base") == "done"
     assert workdir.status("zero") == "failed"
-    assert "row_tokens" in workdir.entry("zero")["error"]
+    assert "max_prompt_tokens" in workdir.entry("zero")["error"]
 
 
 def test_a_checkpoint_folder_can_be_a_start(finished, tmp_path):
     check = dataclasses.replace(CHECK, start=str(finished / "zero" / "checkpoints"))
-    pipeline.run(tiny_run(check), str(tmp_path))
+    run_on_one(tiny_run(check), str(tmp_path))
     figures = [json.loads((path / "eval.json").read_text()) for path in (tmp_path / "check", finished / "zero")]
     assert figures[0]["pass@1"] == figures[1]["pass@1"]
     assert figures[0]["mean_length_tokens"] == figures[1]["mean_length_tokens"]

@@ -8,14 +8,15 @@ import signal
 import jax
 import numpy as np
 import pytest
-from tiny_runs import BASE, EVALUATION, ZERO, lines, tiny_run
+from tiny_runs import BASE, EVALUATION, ZERO, lines, run_on_one, tiny_run
 
 from r1jax import pipeline
 from r1jax.checkpoint import Checkpointer
 from r1jax.rewards.service import RewardService
 from r1jax.sampler.engine import Sampler
 from r1jax.stages import rollout as rollouts
-from r1jax.stages.session import EXIT_PREEMPTED, Preempted, Session
+from r1jax.stages.errors import EXIT_PREEMPTED, Preempted
+from r1jax.stages.session import Session
 
 # Two minibatches, a validation and a reference refresh: everything that a checkpoint must bring back.
 STAGE = dataclasses.replace(
@@ -82,7 +83,7 @@ def assert_same_run(path, reference) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     path = tmp_path_factory.mktemp("uninterrupted")
-    pipeline.run(RUN, str(path))
+    run_on_one(RUN, str(path))
     return path
 
 
@@ -104,8 +105,8 @@ def test_a_run_that_was_stopped_resumes_to_the_same_bits(moment, uninterrupted, 
     with monkeypatch.context() as patch:
         stopping(patch, owner, name, call=call, after=after)
         with pytest.raises(Stopped):
-            pipeline.run(RUN, str(tmp_path))
-    pipeline.run(RUN, str(tmp_path))
+            run_on_one(RUN, str(tmp_path))
+    run_on_one(RUN, str(tmp_path))
     assert_same_run(tmp_path, uninterrupted)
 
 
@@ -113,13 +114,13 @@ def test_a_rollout_in_the_journal_is_replayed_and_not_sampled_again(tmp_path, mo
     with monkeypatch.context() as patch:
         stopping(patch, rollouts, "journal", call=1, after=True)
         with pytest.raises(Stopped):
-            pipeline.run(RUN, str(tmp_path))
+            run_on_one(RUN, str(tmp_path))
     sampled = []
     collect = rollouts.collect
     monkeypatch.setattr(
         rollouts, "collect", lambda stage, step, **rest: sampled.append(step) or collect(stage, step, **rest)
     )
-    pipeline.run(RUN, str(tmp_path))
+    run_on_one(RUN, str(tmp_path))
     assert sampled == [2, 4, 6]
 
 
@@ -127,7 +128,7 @@ def test_a_verdict_is_taken_from_the_journal_whatever_the_grader_says_now(tmp_pa
     with monkeypatch.context() as patch:
         stopping(patch, rollouts, "journal", call=1, after=True)
         with pytest.raises(Stopped):
-            pipeline.run(RUN, str(tmp_path))
+            run_on_one(RUN, str(tmp_path))
     rollout = rollouts.replay(0, pipeline_context(tmp_path), STAGE)
     verdicts = [one.verdict.total({"maths": 1.0, "tiny_runs:length": 1.0}) for one in rollout.completions]
     assert len(set(verdicts)) > 1
@@ -152,10 +153,10 @@ def test_sigterm_saves_at_the_next_step_and_the_run_goes_on_from_it(uninterrupte
     with monkeypatch.context() as patch:
         patch.setattr(Session, "update", terminated_at_step_two)
         with pytest.raises(Preempted) as stopped:
-            pipeline.run(RUN, str(tmp_path))
+            run_on_one(RUN, str(tmp_path))
     assert stopped.value.code == EXIT_PREEMPTED
     with Checkpointer(tmp_path / "zero" / "checkpoints", keep=2) as checkpoints:
         assert checkpoints.latest() == 2
     assert json.loads((tmp_path / "manifest.json").read_text())["stages"]["zero"]["status"] == "running"
-    pipeline.run(RUN, str(tmp_path))
+    run_on_one(RUN, str(tmp_path))
     assert_same_run(tmp_path, uninterrupted)

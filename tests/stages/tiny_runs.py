@@ -4,6 +4,9 @@ import dataclasses
 import json
 import pathlib
 
+import jax
+
+from r1jax import pipeline
 from r1jax.config import (
     BatchConfig,
     DataConfig,
@@ -88,6 +91,11 @@ def tiny_run(*stages, **changes) -> RunConfig:
         logging=LoggingConfig(tensorboard=False, samples_per_step=2),
         **changes,
     )
+
+
+def run_on_one(config: RunConfig, path: str, **options) -> None:
+    """Runs on the first device alone."""
+    pipeline.run(config, path, devices=jax.devices()[:1], **options)
 
 
 def with_loss(stage: GrpoConfig, **fields) -> GrpoConfig:

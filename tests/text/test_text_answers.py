@@ -1,6 +1,7 @@
 """Answer extraction and the canonical form of answers."""
 
 import json
+import os
 import pathlib
 import time
 
@@ -18,7 +19,7 @@ from r1jax.text.answers import (
     thinking,
 )
 
-DATA = pathlib.Path("/work/shared/data")
+DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,7 @@ def test_an_unknown_language_is_an_error():
         language_share("bonjour", "fr")
 
 
-@pytest.mark.parametrize(
-    "unit", ["$ ", "$x", "`", "```", "\\(", "\\[", "\\begin{a", "$$ ", "<a", "word ", "字", "a'"]
-)
+@pytest.mark.parametrize("unit", ["$ ", "$x", "`", "```", "\\(", "\\[", "\\begin{a", "$$ ", "<a", "word ", "字", "a'"])
 def test_degenerate_repetition_takes_linear_time(unit):
     text = unit * (200_000 // len(unit))
     started = time.perf_counter()

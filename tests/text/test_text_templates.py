@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import pathlib
 
 import pytest
@@ -10,7 +11,7 @@ from r1jax.config import TemplateConfig
 from r1jax.text.templates import TEMPLATES, TemplateError, completion_text, render_example, render_prompt
 from r1jax.text.tokenizer import Tokenizer, train_bpe
 
-DATA = pathlib.Path("/work/shared/data")
+DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 EOS = "<|endoftext|>"
 QUESTION = "What is 4 + 7?"
 RESPONSE = "<think>\n4 and 7 is 11\n</think>\n\nIt is \\boxed{11}."
@@ -83,12 +84,8 @@ def test_ids_are_those_of_the_text_which_ends_with_the_forced_prefix(tokenizer_w
 
 @pytest.mark.parametrize("name", ["r1_zero", "r1", "plain"])
 def test_a_bos_opens_the_text_where_the_model_expects_one(tokenizer_with, name):
-    with_bos = render_prompt(
-        TemplateConfig(name), QUESTION, tokenizer_with(bos_token="<s>", add_bos_token=True)
-    )
-    without = render_prompt(
-        TemplateConfig(name), QUESTION, tokenizer_with(bos_token="<s>", add_bos_token=False)
-    )
+    with_bos = render_prompt(TemplateConfig(name), QUESTION, tokenizer_with(bos_token="<s>", add_bos_token=True))
+    without = render_prompt(TemplateConfig(name), QUESTION, tokenizer_with(bos_token="<s>", add_bos_token=False))
     assert with_bos.text == "<s>" + without.text
     assert with_bos.token_ids[1:] == without.token_ids
 
@@ -154,9 +151,7 @@ def test_a_chat_template_that_drops_the_thinking_is_an_error(tokenizer_with):
     with pytest.raises(TemplateError, match="expected the assistant's text verbatim"):
         render_example(TemplateConfig("chat"), QUESTION, RESPONSE, tokenizer)
     # The same template serves prompts, and responses without thinking.
-    assert (
-        render_prompt(TemplateConfig("chat"), QUESTION, tokenizer).text == f"<|user|>{QUESTION}<|assistant|>"
-    )
+    assert render_prompt(TemplateConfig("chat"), QUESTION, tokenizer).text == f"<|user|>{QUESTION}<|assistant|>"
     example = render_example(TemplateConfig("chat"), QUESTION, "It is 11", tokenizer)
     assert tokenizer.decode(example.response_ids) == "It is 11" + EOS
 
@@ -168,9 +163,7 @@ def test_a_response_that_only_the_question_contains_is_not_verbatim(tokenizer_wi
 
 
 def test_a_chat_template_that_trims_is_an_error_where_it_matters(tokenizer_with):
-    tokenizer = tokenizer_with(
-        chat_template=CHATML.replace("message['content']", "message['content'] | trim")
-    )
+    tokenizer = tokenizer_with(chat_template=CHATML.replace("message['content']", "message['content'] | trim"))
     render_example(TemplateConfig("chat"), QUESTION, "11", tokenizer)
     with pytest.raises(TemplateError, match="verbatim"):
         render_example(TemplateConfig("chat"), QUESTION, "11\n", tokenizer)
@@ -182,9 +175,7 @@ def test_a_thinking_that_the_chat_template_opens_is_a_forced_prefix(tokenizer_wi
         rendered = render_prompt(TemplateConfig("chat", forced), QUESTION, tokenizer)
         assert rendered.forced_prefix == "<think>\n"
         assert rendered.text.count("<think>") == 1
-        assert (
-            completion_text(rendered, tokenizer.encode("so\n</think>"), tokenizer) == "<think>\nso\n</think>"
-        )
+        assert completion_text(rendered, tokenizer.encode("so\n</think>"), tokenizer) == "<think>\nso\n</think>"
     with pytest.raises(TemplateError, match=r"already ends with '<think>\\n'; expected that or nothing"):
         render_prompt(TemplateConfig("chat", "<think>"), QUESTION, tokenizer)
 
@@ -193,11 +184,12 @@ def test_chat_templates_have_the_functions_they_expect(tokenizer_with):
     source = (
         "{{ strftime_now('%d %b %Y') }}|{{ messages[0] | tojson }}|{{ bos_token }}|{{ eos_token }}"
         "{% for message in messages %}{% break %}{% endfor %}{% if tools is none %}|no tools{% endif %}"
+        "{% generation %}|marked{% endgeneration %}"
     )
     tokenizer = tokenizer_with(chat_template=source, bos_token="<s>")
     # The date never moves, so that a resumed run sees the prompts that it saw before.
     assert render_prompt(TemplateConfig("chat"), "<4 & 7 是>", tokenizer).text == (
-        '26 Jul 2024|{"role": "user", "content": "<4 & 7 是>"}|<s>|<|endoftext|>|no tools'
+        '26 Jul 2024|{"role": "user", "content": "<4 & 7 是>"}|<s>|<|endoftext|>|no tools|marked'
     )
 
 
@@ -232,8 +224,6 @@ def test_the_real_r1_template_drops_the_thinking_and_is_refused(tmp_path):
     with pytest.raises(TemplateError, match="verbatim"):
         render_example(chat, QUESTION, RESPONSE, tokenizer)
     example = render_example(TemplateConfig("r1", "<think>\n"), QUESTION, RESPONSE, tokenizer)
-    assert (
-        tokenizer.decode(example.response_ids) == RESPONSE.removeprefix("<think>\n") + "<｜end▁of▁sentence｜>"
-    )
+    assert tokenizer.decode(example.response_ids) == RESPONSE.removeprefix("<think>\n") + "<｜end▁of▁sentence｜>"
     zero = render_prompt(TemplateConfig("r1_zero"), QUESTION, tokenizer)
     assert zero.text.startswith("<｜begin▁of▁sentence｜>A conversation")

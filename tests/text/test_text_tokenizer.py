@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import pathlib
 
 import pytest
@@ -9,7 +10,7 @@ import tokenizers
 
 from r1jax.text.tokenizer import Tokenizer, TokenizerError, train_bpe
 
-DATA = pathlib.Path("/work/shared/data")
+DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
 WORDS = ("<think>", "</think>", "4", "7", "plus", "是", "得", "计算")
 TEXTS = ["then 47 plus 8 is 55 ; wait", "然后 47 加 8 得 55 ；等等", "<think> it is 12 </think>"] * 4
 
@@ -74,9 +75,7 @@ def test_added_tokens_are_recognised_in_text():
     assert tokenizer.id_of("<nothing>") is None
 
 
-@pytest.mark.parametrize(
-    "text", ["then 47 is 55", "  two  spaces\n\tand 汉字 — ünïcödé 🙂", "<think>\n5</think> ", ""]
-)
+@pytest.mark.parametrize("text", ["then 47 is 55", "  two  spaces\n\tand 汉字 — ünïcödé 🙂", "<think>\n5</think> ", ""])
 def test_bpe_round_trips_any_text(text):
     tokenizer = bpe()
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -175,9 +174,7 @@ def test_chat_templates_come_from_all_three_places(tmp_path):
 def test_no_eos_is_an_error(tmp_path):
     bpe().save(str(tmp_path))
     (tmp_path / "tokenizer_config.json").unlink()
-    with pytest.raises(
-        TokenizerError, match="tokenizer.json: no end-of-sequence token; put a tokenizer_config.json"
-    ):
+    with pytest.raises(TokenizerError, match="tokenizer.json: no end-of-sequence token; put a tokenizer_config.json"):
         Tokenizer.load(str(tmp_path))
 
 

@@ -1,0 +1,100 @@
+"""Longer thinking, found by reinforcement learning: countdown, on a laptop CPU, from nothing."""
+
+from r1jax.config import (
+    BatchConfig,
+    DataConfig,
+    EvaluationConfig,
+    GrpoConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PolicyLossConfig,
+    PretrainConfig,
+    RewardConfig,
+    RewardsConfig,
+    RewardSetConfig,
+    RopeConfig,
+    RunConfig,
+    SamplerConfig,
+    SamplingConfig,
+    TemplateConfig,
+    TokenizerConfig,
+    constant,
+)
+
+PLAIN = TemplateConfig(name="plain")
+ANSWER_TOKENS = 160  # the longest completion: 11 trials
+AS_TRAINED = SamplingConfig(temperature=1.0, top_p=None, max_new_tokens=ANSWER_TOKENS)
+
+
+def get_config() -> RunConfig:
+    """The run: `base` from random weights, then `zero` from `base`."""
+    evaluation = EvaluationConfig(
+        data=DataConfig(kind="task", name="countdown", split="test", limit=128),
+        samples=16,
+        sampling=AS_TRAINED,
+        sampler=SamplerConfig(lanes=64, width=16, chunk_steps=16, max_prompt_tokens=8),
+        answers_vote=False,  # a pair may be named in two orders, and two pairs may be right
+    )
+    return RunConfig(
+        name="countdown_zero",
+        tokenizer=TokenizerConfig(task="countdown"),
+        model=ModelConfig(
+            vocab_size=64,
+            hidden_size=128,
+            num_layers=2,
+            num_heads=4,
+            num_kv_heads=4,
+            ffn_size=512,
+            activation="relu2",
+            gated_ffn=False,
+            rope=RopeConfig(theta=200.0),  # positions stay below 176
+            init_range=0.05,
+            zero_init_outputs=True,
+            scan_unroll=2,
+        ),
+        rewards=RewardsConfig(
+            sets=(
+                RewardSetConfig(
+                    "default",
+                    (RewardConfig("countdown"), RewardConfig("format", weight=constant(0.5))),
+                ),
+            ),
+        ),
+        stages=(
+            PretrainConfig(
+                name="base",
+                template=PLAIN,
+                data=DataConfig(kind="task", name="countdown_corpus", limit=60_000),
+                num_steps=2_400,
+                batch_rows=6,
+                batch=BatchConfig(row_tokens=128, micro_batch_rows=6),
+                optimizer=OptimizerConfig(
+                    name="muon",
+                    learning_rate=0.002,  # embeddings, output head, norms
+                    muon_learning_rate=0.007,  # matrices
+                    decay="linear",
+                    decay_start=0.5,
+                    final_ratio=0.05,
+                    b2=0.98,
+                ),
+                checkpoint_every=800,
+                evaluation=evaluation,
+            ),
+            GrpoConfig(
+                name="zero",
+                start="base",
+                template=PLAIN,
+                data=DataConfig(kind="task", name="countdown", split="train", limit=8_000),
+                num_steps=90,
+                group_size=8,
+                rollout_prompts=16,
+                max_new_tokens=constant(ANSWER_TOKENS),
+                loss=PolicyLossConfig(name="grpo", kl_coefficient=0.001),
+                optimizer=OptimizerConfig(learning_rate=5e-4, b1=0.9, b2=0.98),
+                batch=BatchConfig(row_tokens=176, micro_batch_rows=8),
+                sampler=SamplerConfig(lanes=16, width=8, chunk_steps=16, max_prompt_tokens=8),
+                checkpoint_every=30,
+                evaluation=evaluation,
+            ),
+        ),
+    )

@@ -1,0 +1,111 @@
+"""The dry run, printed: resolved config, stage graph, programs, and memory on each device."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AbstractMesh
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from r1jax.config import DataConfig, EvaluateConfig, RunConfig, StageConfig
+from r1jax.config.serialize import to_json
+from r1jax.dryrun.memory import abstract_mesh, count_params, holdings_of, phases_of, total
+from r1jax.dryrun.programs import programs_of
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console: Console | None = None) -> None:
+    """Prints what the run, or those of its stages, would do and need; reads no data and no weights.
+
+    Needs no more devices than one: a mesh that asks for others is planned for as written. Raises ConfigError for an
+    unknown stage, and for a size that the mesh does not divide.
+    """
+    console = console or Console()
+    chosen = config.stages if stages is None else [config.stage(name) for name in stages]
+    mesh = abstract_mesh(config.mesh, jax.device_count())
+    console.print_json(json.dumps(to_json(config), ensure_ascii=False))
+    console.print(_graph(config))
+    console.print(f"\nparameters  {count_params(config.model):,}")
+    console.print(f"mesh        {_mesh_line(mesh)}")
+    for stage in chosen:
+        console.print()
+        console.rule(Text(stage.name, style="bold cyan"), align="left", style="dim")
+        console.print(_programs(stage))
+        console.print()
+        console.print(_memory(stage, config, mesh))
+
+
+def readable(num_bytes: int) -> str:
+    """1536 -> 1.50 KiB."""
+    power = min(int(math.log(num_bytes, 1024)), len(UNITS) - 1) if num_bytes else 0
+    return f"{num_bytes / 1024**power:.{2 if power else 0}f} {UNITS[power]}"
+
+
+def _mesh_line(mesh: AbstractMesh) -> str:
+    sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1)
+    here = jax.device_count()
+    there = "" if mesh.size == here else f"; here {'is' if here == 1 else 'are'} {here} ({jax.default_backend()})"
+    return f"{mesh.size} device{'s' if mesh.size > 1 else ''}{f': {sizes}' if sizes else ''}{there}"
+
+
+def _graph(config: RunConfig) -> Tree:
+    """The stages under what they start from."""
+    root = Tree(Text(config.name, style="bold"))
+    nodes: dict[str, Tree] = {}
+    for stage in config.stages:
+        start = stage.start if stage.start is not None else "random weights"
+        if start not in nodes:
+            nodes[start] = root.add(Text(start, style="dim"))
+        nodes[stage.name] = nodes[start].add(Text(f"{stage.name}: {_stage_line(stage)}"))
+    return root
+
+
+def _stage_line(stage: StageConfig) -> str:
+    kind = type(stage).__name__.removesuffix("Config").lower()
+    parts = (
+        [kind]
+        if isinstance(stage, EvaluateConfig)
+        else [f"{kind}, {stage.num_steps:,} steps on {_data_line(stage.data)}"]
+    )
+    if stage.evaluation is not None:
+        parts.append(f"evaluated with {stage.evaluation.samples} samples on {_data_line(stage.evaluation.data)}")
+    return "; ".join(parts)
+
+
+def _data_line(data: DataConfig) -> str:
+    source = data.name if data.kind == "task" else " ".join(filter(None, (data.name, data.path)))
+    limit = "" if data.limit is None else f", {data.limit:,} records"
+    return f"{data.kind} {source} ({data.split}{limit})"
+
+
+def _programs(stage: StageConfig) -> Table:
+    table = Table("program", "shapes", "at most", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.columns[0].no_wrap = True
+    table.columns[2].justify = "right"
+    for program in programs_of(stage):
+        table.add_row(program.name, Text(program.shapes), str(program.count))
+    return table
+
+
+def _memory(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> Table:
+    phases, holdings = phases_of(stage), holdings_of(stage, config, mesh)
+    names = list(dict.fromkeys(one.name for one in holdings))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_footer=True)
+    table.add_column("on each device", footer="together", min_width=20)
+    for phase in phases:
+        footer = Text(readable(total(holdings, phase)), style="bold")
+        table.add_column(phase, justify="right", no_wrap=True, footer=footer)
+    table.add_column("", no_wrap=True)
+    for name in names:
+        same = [one for one in holdings if one.name == name]
+        needed = [total(same, phase) if any(phase in one.phases for one in same) else None for phase in phases]
+        cells = [Text("-", style="dim") if one is None else readable(one) for one in needed]
+        table.add_row(Text(name), *cells, "exact" if same[0].exact else "estimate")
+    return table
