@@ -24,8 +24,9 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console: Console | None = None) -> None:
     """Prints what the run, or those of its stages, would do and need; reads no data and no weights.
 
-    Needs no more devices than one: a mesh that asks for others is planned for as written. Raises ConfigError for an
-    unknown stage, and for a size that the mesh does not divide.
+    Needs no more devices than one: a mesh that asks for others is planned for as written, as that of one process
+    (several multiply the rows of a micro-batch by their number). Raises ConfigError for an unknown stage, and for a
+    size that the mesh does not divide.
     """
     console = console or Console()
     chosen = config.stages if stages is None else [config.stage(name) for name in stages]

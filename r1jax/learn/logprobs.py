@@ -84,8 +84,10 @@ def _block_logps(rows, unembed_DV, temperature, hidden_BTD, targets_BT):
     # The cast stands here, inside the scan, so that the head's gradient is summed over blocks in its own
     # dtype.
     unembed_DV = unembed_DV.astype(hidden_BTD.dtype)
-    logits_BTV = jnp.einsum("BTD,DV->BTV", hidden_BTD, unembed_DV, preferred_element_type=jnp.float32)
-    logits_BTV = constrain(logits_BTV, (*rows, "act_vocab"))
+    # A product of two matrices, as in `models.layers.Linear`: on a CPU the backward pass is faster so.
+    flat = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])
+    logits = jnp.matmul(flat, unembed_DV, preferred_element_type=jnp.float32)
+    logits_BTV = constrain(logits.reshape(*targets_BT.shape, -1), (*rows, "act_vocab"))
     logits_BTV = logits_BTV / temperature
     # Less the largest logit (a constant to the gradient), exponentials cannot overflow.
     logits_BTV = logits_BTV - jax.lax.stop_gradient(jnp.max(logits_BTV, axis=-1, keepdims=True))

@@ -39,9 +39,10 @@ from r1jax.parallel.mesh import make_mesh
 from r1jax.sampler.engine import Request, Sampler
 from r1jax.sampler.programs import programs
 
+ALL = MeshConfig()
 NOWHERE = DataConfig(kind="jsonl", path="/nowhere/records.jsonl")
 TINY = ModelConfig(
-    vocab_size=64, hidden_size=32, num_layers=3, num_heads=4, num_kv_heads=2, ffn_size=64, tie_embeddings=True
+    vocab_size=64, hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, ffn_size=64, tie_embeddings=True
 )
 # Qwen2.5-7B
 LARGE = ModelConfig(
@@ -77,7 +78,7 @@ def grpo(**changes) -> GrpoConfig:
     return GrpoConfig(**fields | changes)
 
 
-def run_of(*stages, model=TINY, mesh=MeshConfig()) -> RunConfig:
+def run_of(*stages, model=TINY, mesh=ALL) -> RunConfig:
     return RunConfig(name="dry", model=model, tokenizer=TokenizerConfig(path="/nowhere"), stages=stages, mesh=mesh)
 
 
@@ -99,7 +100,12 @@ def bytes_on_first_device(tree) -> int:
 
 
 def test_a_large_model_on_devices_that_are_not_there_is_described_without_data_or_weights():
-    text = printed(run_of(grpo(start="/nowhere/weights"), model=LARGE, mesh=MeshConfig(data=1, fsdp=16)))
+    stage = grpo(
+        start="/nowhere/weights",
+        batch=BatchConfig(row_tokens=256, micro_batch_rows=16),
+        sampler=SamplerConfig(lanes=16, max_prompt_tokens=96),
+    )
+    text = printed(run_of(stage, model=LARGE, mesh=MeshConfig(data=1, fsdp=16)))
     assert "7,615,616,512" in text  # as Qwen2.5-7B has it
     assert "16 devices: fsdp=16; here are 8" in text
     assert "jsonl /nowhere/records.jsonl" in text
@@ -166,32 +172,33 @@ def test_bytes_of_the_sampler_are_those_of_its_arrays_on_the_mesh():
 
 
 def test_buckets_are_those_that_the_sampler_compiles():
-    # Prompts of 3 and 40 tokens meet both prompt buckets, 21 new tokens all cache buckets, of a shape met nowhere else.
+    # Prompts of 3 and 40 tokens meet both prompt buckets, 6 new tokens both cache buckets, of a shape met nowhere else.
     model = dataclasses.replace(TINY, num_layers=1, ffn_size=48)
     shape = SamplerConfig(lanes=1, width=2, chunk_steps=4, max_prompt_tokens=40)
-    use = SamplerUse("rollout", shape, 21)
+    use = SamplerUse("rollout", shape, 6)
     assert use.prompt_buckets == [32, 40]
-    assert use.cache_buckets == [4, 8, 16, 21]
+    assert use.cache_buckets == [4, 6]
 
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    sampler = Sampler(model, shape, mesh=mesh, stop_ids=(), max_new_tokens=21, pad_id=0)
+    sampler = Sampler(model, shape, mesh=mesh, stop_ids=(), max_new_tokens=6, pad_id=0)
     sampler.load(decoder.init(model, jax.random.key(0)))
-    sampling = SamplingConfig(temperature=1.0, max_new_tokens=21)
+    sampling = SamplingConfig(temperature=1.0, max_new_tokens=6)
     for length in (3, 40):
         list(sampler.generate([Request(0, (5,) * length, 2)], seed=0, step=0, sampling=sampling))
     compiled = programs(model, 1, 2, 4, mesh)
-    assert (compiled.admit._cache_size(), compiled.chunk._cache_size()) == (2, 2 * 4)
+    assert (compiled.admit._cache_size(), compiled.chunk._cache_size()) == (2, 2 * 2)
 
-    stage = grpo(sampler=shape, max_new_tokens=constant(21))
+    stage = grpo(sampler=shape, max_new_tokens=constant(6))
     assert {one.name: one.count for one in programs_of(stage)} == {
         "train step": 1,
         "score": 1,
         "rollout: prefill": 2,
-        "rollout: decode": 8,
+        "rollout: decode": 4,
     }
 
 
-def test_a_cache_smaller_than_a_chunk_has_one_bucket():
+def test_caches_double_from_a_chunk_to_the_longest_completion():
+    assert SamplerUse("rollout", SamplerConfig(chunk_steps=16), 104).cache_buckets == [16, 32, 64, 104]
     assert SamplerUse("gate", SamplerConfig(chunk_steps=32), 2).cache_buckets == [2]
 
 
@@ -201,7 +208,7 @@ def test_batch_shapes_hold_all_rows_of_an_update():
     assert batch_shape(PretrainConfig(name="base", batch_rows=20, **common)) == (3, 8, 64)
     assert batch_shape(SftConfig(name="sft", batch_sequences=16, **common)) == (2, 8, 64)
     # 16 prompts x 8 completions in 4 minibatches: 32 completions, at most a row each, 8 rows at once.
-    assert batch_shape(grpo(minibatches=4, batch=batch)) == (4, 8, 64)
+    assert batch_shape(grpo(minibatches=4)) == (4, 8, 256)
 
 
 def test_log_probs_are_scored_for_whom_the_loss_needs():

@@ -19,7 +19,7 @@ from r1jax.text.answers import (
     thinking,
 )
 
-DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
+DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", "R1JAX_TEST_DATA-is-not-set"))
 
 
 @pytest.mark.parametrize(

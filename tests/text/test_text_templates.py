@@ -11,7 +11,7 @@ from r1jax.config import TemplateConfig
 from r1jax.text.templates import TEMPLATES, TemplateError, completion_text, render_example, render_prompt
 from r1jax.text.tokenizer import Tokenizer, train_bpe
 
-DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
+DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", "R1JAX_TEST_DATA-is-not-set"))
 EOS = "<|endoftext|>"
 QUESTION = "What is 4 + 7?"
 RESPONSE = "<think>\n4 and 7 is 11\n</think>\n\nIt is \\boxed{11}."

@@ -10,7 +10,7 @@ import tokenizers
 
 from r1jax.text.tokenizer import Tokenizer, TokenizerError, train_bpe
 
-DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data"))
+DATA = pathlib.Path(os.environ.get("R1JAX_TEST_DATA", "R1JAX_TEST_DATA-is-not-set"))
 WORDS = ("<think>", "</think>", "4", "7", "plus", "是", "得", "计算")
 TEXTS = ["then 47 plus 8 is 55 ; wait", "然后 47 加 8 得 55 ；等等", "<think> it is 12 </think>"] * 4
 
