@@ -70,6 +70,7 @@ def get_config() -> RunConfig:
             ffn_size=256,
             tie_embeddings=True,
             scan_unroll=4,
+            logits_budget_bytes=512 * 2**20,
         ),
         stages=(
             SftConfig(
@@ -77,12 +78,12 @@ def get_config() -> RunConfig:
                 template=TemplateConfig(name="r1_zero"),
                 data=TRAIN,
                 num_steps=400,
-                batch_sequences=16,
-                batch=BatchConfig(row_tokens=640, micro_batch_rows=2),
-                optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=20),
-                checkpoint_every=50,
+                batch_sequences=8,
+                batch=BatchConfig(row_tokens=512, micro_batch_rows=4),
+                optimizer=OptimizerConfig(name="muon", learning_rate=5e-3, muon_learning_rate=0.01, warmup_steps=20),
+                checkpoint_every=80,
                 validation=on_train,
-                validate_every=50,
+                validate_every=80,
                 stop_at=0.3,  # known well enough to be right now and then, not so well that groups are all right
                 evaluation=on_train,
             ),

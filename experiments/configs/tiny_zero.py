@@ -39,6 +39,7 @@ from r1jax.config import (
 
 PLAIN = TemplateConfig(name="plain")
 ANSWER_TOKENS = 104  # the longest completion
+ROLLOUT = SamplerConfig(lanes=16, width=8, chunk_steps=16, max_prompt_tokens=48)
 AS_TRAINED = SamplingConfig(temperature=1.0, top_p=None, max_new_tokens=ANSWER_TOKENS)
 
 
@@ -120,8 +121,15 @@ def get_config() -> RunConfig:
                 loss=PolicyLossConfig(name="grpo", kl_coefficient=0.001),
                 optimizer=OptimizerConfig(learning_rate=5e-4, b1=0.9, b2=0.98),
                 batch=BatchConfig(row_tokens=160, micro_batch_rows=8),
-                sampler=SamplerConfig(lanes=16, width=8, chunk_steps=16, max_prompt_tokens=48),
+                sampler=ROLLOUT,
                 checkpoint_every=30,
+                validation=EvaluationConfig(
+                    data=DataConfig(kind="task", name="chained_sums", split="validation", limit=64),
+                    samples=8,
+                    sampling=AS_TRAINED,
+                    sampler=ROLLOUT,
+                ),
+                validate_every=15,
                 evaluation=evaluation,
             ),
         ),

@@ -74,8 +74,8 @@ def protocol(summary: Mapping[str, Any]) -> str:
             ):
                 if figures.get(key) is not None:
                     parts.append(text.format(f"{figures[key]:g}"))
-            if "max_new_tokens" in figures:
-                parts.append(f"at most {figures['max_new_tokens']:,} tokens")
+            if "max_tokens" in figures:
+                parts.append(f"at most {figures['max_tokens']:,} tokens")
             lines.setdefault(", ".join(parts), []).append(name)
     if len(lines) == 1:
         return f"{next(iter(lines))}; 95 % intervals over questions"

@@ -55,7 +55,14 @@ def evaluate(
         bootstrap_resamples=evaluation.bootstrap_resamples,
         seed=run.seed_of(f"{purpose}/bootstrap"),
     )
-    protocol = dataclasses.asdict(evaluation.sampling) | {"template": (evaluation.template or template).name}
+    sampling = evaluation.sampling
+    protocol = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "max_tokens": sampling.max_new_tokens,
+        "template": (evaluation.template or template).name,
+    }
     return Evaluation(summary | protocol, prompts, graded)
 
 

@@ -26,7 +26,7 @@ DIMS = {
 
 def updates_of(config, gradients, values, *, step=0, num_steps=10, dims=DIMS):
     optimizer = make_optimizer(config, num_steps, dims)
-    found, _ = jax.jit(optimizer.update)(gradients, optimizer.init(values), values, step=step)
+    found, _ = optimizer.update(gradients, optimizer.init(values), values, step=step)
     return found
 
 

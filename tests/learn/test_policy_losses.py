@@ -87,7 +87,8 @@ def value_and_gradients(rows, config):
         sums = sums_of({**rows, "logps": logps, "entropy": entropy}, config)
         return sums.loss / sums.weight
 
-    return jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(rows["logps"], rows["entropy"])
+    # Not jitted: one operation at a time is quicker than a compilation for each of the many cases.
+    return jax.value_and_grad(mean, argnums=(0, 1))(rows["logps"], rows["entropy"])
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
@@ -101,11 +102,14 @@ def test_value_and_gradient_equal_the_float64_reference(name, variant):
     value, gradients = value_and_gradients(rows, config)
 
     np.testing.assert_allclose(value, expected, rtol=2e-6, atol=2e-7)
-    for which, found in zip(("logps", "entropy"), gradients, strict=True):
+    moved = {"logps": gradients[0]} | ({"entropy": gradients[1]} if variant == "entropy" else {})
+    for which, found in moved.items():
         reference = policy_reference.gradient(sequences, config, which, **arguments)
-        assert variant != "entropy" or np.abs(np.concatenate(reference)).max() > 1e-4
+        assert np.abs(np.concatenate(reference)).max() > 1e-4
         for sequence, (got, want) in enumerate(zip(unpack(found, placement), reference, strict=True)):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7, err_msg=f"{which} of {sequence}")
+    if variant != "entropy":
+        assert not np.any(gradients[1])
 
 
 @pytest.mark.parametrize("name", POLICY_LOSSES)

@@ -48,6 +48,6 @@ def scored(name: str) -> dict:
         for key, value in figures.items()
         if "@" in key
     }
-    protocol = {"k": 16, "num_prompts": 256, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 104}
+    protocol = {"k": 16, "num_prompts": 256, "temperature": 1.0, "top_p": 1.0, "max_tokens": 104}
     rates = {"format_rate": 0.58, "language_consistency": None, "truncation_rate": 0.02}
     return figures | intervals | protocol | rates

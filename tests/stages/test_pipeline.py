@@ -50,7 +50,7 @@ def test_the_summary_names_scores_and_protocol(finished):
     assert list(stages) == ["base", "zero", "check"]
     assert stages["base"].keys() == {"seconds"}  # it has no evaluation
     wanted = {"pass@1", "pass@4", "cons@4", "mean_length_tokens", "language_consistency", "seconds"}
-    protocol = {"temperature", "top_p", "k", "num_prompts", "max_new_tokens"}
+    protocol = {"temperature", "top_p", "k", "num_prompts", "max_tokens"}
     assert wanted | protocol <= stages["zero"].keys()
 
 
