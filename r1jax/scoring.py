@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from r1jax.errors import UserError
 from r1jax.text.answers import canonical_key, fast_equal
 
 Pair = tuple[str, str]
@@ -28,7 +29,7 @@ Equivalent = Callable[[Sequence[Pair]], Sequence[bool | None]]
 INTERVAL = 0.95  # the central share of the bootstrap distribution that an interval covers
 
 
-class MissingSampleError(ValueError):
+class MissingSampleError(UserError):
     """A question has not the number of samples that its score is defined on."""
 
 

@@ -47,7 +47,7 @@ def get_config() -> RunConfig:
             ffn_size=512,
             activation="relu2",
             gated_ffn=False,
-            rope=RopeConfig(theta=200.0),  # positions stay below 160
+            rope=RopeConfig(theta=12.0),  # no angle is new in a thought longer than the corpus has
             init_range=0.05,
             zero_init_outputs=True,
             scan_unroll=2,
@@ -85,7 +85,7 @@ def get_config() -> RunConfig:
                 start="base",
                 template=PLAIN,
                 data=DataConfig(kind="task", name="pair_search", split="train", limit=8_000),
-                num_steps=90,
+                num_steps=120,
                 group_size=8,
                 rollout_prompts=16,
                 max_new_tokens=constant(ANSWER_TOKENS),

@@ -155,10 +155,12 @@ def forward(
         attended = attend(*block.heads(x_BTD, rotation, rows), segments_BT)
         return block.rest(x_BTD, attended, rows), None
 
-    if config.remat != "none":
-        # Inside a scan nothing can be merged with the forward pass, so the guard against it is not needed.
-        layer = jax.checkpoint(layer, policy=_KEPT_BY_REMAT[config.remat], prevent_cse=False)
     unroll = min(config.scan_unroll, config.num_layers)
+    if config.remat != "none":
+        # Unrolled to the last layer there is no loop left, and the compiler would merge the second forward pass with
+        # the first. Inside a loop it cannot, and the guard against it only costs.
+        fully_unrolled = unroll == config.num_layers
+        layer = jax.checkpoint(layer, policy=_KEPT_BY_REMAT[config.remat], prevent_cse=fully_unrolled)
     x_BTD, _ = jax.lax.scan(layer, x_BTD, params["layers"], unroll=unroll)
     return final_norm(params, x_BTD, config=config)
 

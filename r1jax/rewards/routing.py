@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from r1jax.config import ConfigError, RewardsConfig
+from r1jax.errors import UserError
 from r1jax.rewards.countdown import countdown_reward
 from r1jax.rewards.format import format_reward
 from r1jax.rewards.language import language_reward
@@ -68,10 +69,10 @@ def weights_at(config: RewardsConfig, step: int) -> dict[str, dict[str, float]]:
 
 
 def set_of(record: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
-    """The reward set that a record names; ValueError when there is no such set."""
+    """The reward set that a record names; UserError when there is no such set."""
     name = record.get("rewards", DEFAULT_SET)
     if name not in sets:
-        raise ValueError(
+        raise UserError(
             f"record {record.get('id')!r}: expected a reward set out of {', '.join(sets)} "
             f"(rewards.sets of the config), found {name!r}"
         )

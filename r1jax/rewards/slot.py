@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from r1jax.config import RewardsConfig
+from r1jax.errors import UserError
 from r1jax.rewards.verdicts import RewardError
 from r1jax.rewards.worker_process import DeadlineExceeded, WorkerDied, WorkerProcess
 
@@ -21,7 +22,7 @@ START_TRIES = 3
 START_PAUSE_SECONDS = 0.5  # between them
 
 
-class WorkerStartError(RuntimeError):
+class WorkerStartError(UserError):
     """No worker comes up; the text has its last words."""
 
 

@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from r1jax.errors import UserError
+
 
 class Status(enum.StrEnum):
     """How a score came about. The last two carry no value: see MASKED."""
@@ -113,7 +115,7 @@ class Reward:
             raise ValueError("an isolated reward needs a finite low: it is what an item over its limits gets")
 
 
-class RewardError(ValueError):
+class RewardError(UserError):
     """A reward function broke its contract; the text names it."""
 
 
@@ -140,9 +142,9 @@ def checked_scores(name: str, reward: Reward, items: Sequence[Item]) -> list[Sco
 
 
 def require_field(item: Item, field: str, reward: str) -> Any:
-    """A field that a reward cannot do without; ValueError names record, field and reward."""
+    """A field that a reward cannot do without; UserError names record, field and reward."""
     if item.record.get(field) is None:
-        raise ValueError(
+        raise UserError(
             f"record {item.record.get('id')!r}: the {reward} reward expects the field {field!r}, found "
             f"{', '.join(sorted(item.record)) or 'no fields'}"
         )

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from r1jax.config import SamplingConfig, TemplateConfig
+from r1jax.data.records import DataError
 from r1jax.rewards.verdicts import Item, Verdict
 from r1jax.sampler.engine import Completion, Request, Sampler
 from r1jax.stages.context import RunContext
@@ -30,14 +31,14 @@ class Prompt:
 
 
 def render(records: Sequence[dict], template: TemplateConfig, run: RunContext) -> list[Prompt]:
-    """The prompts of the records; ValueError names a record without a question."""
+    """The prompts of the records; DataError names a record without a question."""
     return [Prompt(one, render_prompt(template, require_question(one), run.tokenizer)) for one in records]
 
 
 def require_question(record: dict) -> str:
     """The question of a record, which a prompt cannot do without."""
     if "question" not in record:
-        raise ValueError(
+        raise DataError(
             f"record {record.get('id')!r} has no question: expected the field 'question', found "
             f"{', '.join(sorted(record))}; map a column to it with data.columns"
         )

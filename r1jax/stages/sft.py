@@ -5,6 +5,7 @@ from __future__ import annotations
 from r1jax.config import SftConfig
 from r1jax.data.iterators import epochs
 from r1jax.data.packing import micro_batches, pack, training_sequence
+from r1jax.data.records import DataError
 from r1jax.data.sources import load
 from r1jax.learn.state import StepConfig
 from r1jax.learn.steps import next_token_step
@@ -31,10 +32,10 @@ def run(stage: SftConfig, run: RunContext) -> int:
 
 
 def example_sequence(record: dict, stage: SftConfig, run: RunContext) -> dict:
-    """The training sequence of a record; ValueError names one that lacks a field."""
+    """The training sequence of a record; DataError names one that lacks a field."""
     for field in ("question", "response"):
         if field not in record:
-            raise ValueError(
+            raise DataError(
                 f"{stage.name}: record {record.get('id')!r} has no {field}: found {', '.join(sorted(record))}; "
                 f"map a column to it with data.columns"
             )

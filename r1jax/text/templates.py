@@ -19,6 +19,7 @@ from jinja2 import nodes, parser, sandbox
 from jinja2.ext import Extension, loopcontrols
 
 from r1jax.config import TemplateConfig
+from r1jax.errors import UserError
 from r1jax.text.tokenizer import Tokenizer
 
 # Table 1 of arXiv 2501.12948v1.
@@ -37,7 +38,7 @@ R1 = "User: {question}\n\nAssistant:"
 OPENED_THINKING = re.compile(r"<think>\s*\Z")
 
 
-class TemplateError(ValueError):
+class TemplateError(UserError):
     """A prompt or an example that cannot be rendered exactly; one line for the user."""
 
 

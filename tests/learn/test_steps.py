@@ -47,6 +47,9 @@ def score(params, batch, config):
     return steps.score(params, batch, config=config)
 
 
+# Every term of the loss at once. (Tests share configs and shapes where they can: each pair is a compilation.)
+EVERY_TERM = step_config("grpo", entropy_coefficient=0.01, importance_cap=1.2)
+
 # One sequence a row in one micro-batch, against each of these.
 APART = {"packed": False, "rows": 12, "capacity": 1}
 LAYOUTS = {
@@ -58,7 +61,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("loss", "layout"), [*(("grpo", layout) for layout in LAYOUTS), ("gspo", list(LAYOUTS)[-1])])
 def test_policy_gradient_does_not_depend_on_the_layout(loss, layout):
-    config = step_config(loss, entropy_coefficient=0.01, importance_cap=1.2)
+    config = dataclasses.replace(EVERY_TERM, loss=dataclasses.replace(EVERY_TERM.loss, name=loss))
     expected, expected_sums = policy_gradients(params(), batch(**APART), config)
     found, sums = policy_gradients(params(), batch(**LAYOUTS[layout]), config)
     assert relative_difference(found, expected) <= SAME
@@ -73,10 +76,10 @@ def test_next_token_gradient_does_not_depend_on_the_layout():
 
 
 def test_policy_gradient_does_not_depend_on_the_blocks_of_the_head():
-    whole, _ = policy_gradients(params(), batch(), step_config())
+    whole, _ = policy_gradients(params(), batch(), EVERY_TERM)
     # 2 rows x 32 positions x 32 of vocabulary x 4 bytes = 8,192: five blocks.
     model = dataclasses.replace(MODEL, logits_budget_bytes=2000)
-    in_blocks, _ = policy_gradients(params(), batch(), step_config(model=model))
+    in_blocks, _ = policy_gradients(params(), batch(), dataclasses.replace(EVERY_TERM, model=model))
     assert relative_difference(in_blocks, whole) <= SAME
 
 
@@ -117,9 +120,9 @@ def test_scores_are_those_of_the_plain_forward_pass_at_the_temperature():
 
 
 def test_on_policy_the_ratio_is_one_and_old_log_probs_may_be_left_out():
-    config, layout = step_config(), batch()
+    config, layout = EVERY_TERM, batch()
     rows = batch(drop=("old_logps",))
-    scored = score(params(), layout, config)
+    scored = score(params(), layout, step_config())
     given, given_sums = policy_gradients(params(), {**rows, "old_logps": scored["logps"]}, config)
     absent, sums = policy_gradients(params(), rows, config)
     assert relative_difference(absent, given) <= SAME
@@ -144,7 +147,7 @@ def test_a_group_left_out_for_its_zero_advantages_still_counts_in_the_weight():
 
 
 def test_micro_batches_not_in_use_are_never_touched():
-    config, layout = step_config(), batch()
+    config, layout = EVERY_TERM, batch()
     used = int(layout["num_micro"])
     assert used < 6
     spoilt = {
@@ -161,8 +164,9 @@ def test_micro_batches_not_in_use_are_never_touched():
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_gradient_that_is_not_finite_skips_the_update_and_is_counted(optimizer):
-    muon = 1e-2 if optimizer == "muon" else None
-    config = step_config(optimizer=OptimizerConfig(optimizer, 1e-2, muon_learning_rate=muon))
+    config = step_config()
+    if optimizer == "muon":
+        config = step_config(optimizer=OptimizerConfig("muon", 1e-2, muon_learning_rate=1e-2))
     good = batch()
     bad = {**good, "advantages": jnp.where(good["mask"] > 0, jnp.inf, 0.0)}
     state, _ = policy_step(init_state(params(), config=config), good, config)
@@ -185,7 +189,7 @@ def test_a_gradient_that_is_not_finite_skips_the_update_and_is_counted(optimizer
 
 
 def test_a_batch_with_nothing_scored_changes_nothing_and_is_no_bad_step():
-    config, layout = step_config(optimizer=OptimizerConfig(learning_rate=1e-2)), batch()
+    config, layout = step_config(), batch()
     state, _ = policy_step(init_state(params(), config=config), layout, config)
     after, metrics = policy_step(state, {**layout, "mask": 0 * layout["mask"]}, config)
     assert relative_difference(after.params, state.params) == 0
@@ -207,15 +211,16 @@ def test_next_token_steps_learn_a_sequence_by_heart():
 
 
 def test_policy_steps_raise_the_likelihood_of_what_was_rewarded():
-    config = step_config(kl_coefficient=0.0, optimizer=OptimizerConfig(learning_rate=1e-2))
-    layout = batch(drop=("old_logps",))
+    config, layout = step_config(), batch()
     before = score(params(), layout, config)["logps"]
+    layout |= {"old_logps": before, "ref_logps": before}
     state = init_state(params(), config=config)
     for _ in range(5):
-        state, _ = policy_step(state, layout, config)
+        state, metrics = policy_step(state, layout, config)
     gain = np.asarray((score(state.params, layout, config)["logps"] - before) * layout["mask"])
     good, bad = np.asarray(layout["advantages"]) > 0, np.asarray(layout["advantages"]) < 0
     assert gain[good].sum() > 0 > gain[bad].sum()
+    assert metrics["kl"] > 0
 
 
 def test_scores_do_not_depend_on_the_split():
