@@ -57,7 +57,7 @@ class MetricsWriter:
             self._sinks.append(_WeightsAndBiases(folder, logging.wandb_project))
         self._progress = None
         if num_steps is not None:
-            self._progress = _Progress(folder.name, num_steps, max(self._written_step, 0))
+            self._progress = Progress(folder.name, num_steps, max(self._written_step, 0))
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> Line | None:
         """Takes the metrics of `step` (the number of updates done), scalars of Python, NumPy or jax.
@@ -157,13 +157,13 @@ class _WeightsAndBiases:
         self._run.finish()
 
 
-class _Progress:
+class Progress:
     """A bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, name: str, num_steps: int, done: int):
-        self._name, self._num_steps = name, num_steps
+    def __init__(self, name: str, total: int, done: int = 0, *, unit: str = "step"):
+        self._name, self._total, self._unit = name, total, unit
         self._shown: dict[str, str] = {}  # a number stays until its next value: not all come at every step
-        self._bar = tqdm.tqdm(total=num_steps, initial=done, desc=name, unit="step", disable=None)
+        self._bar = tqdm.tqdm(total=total, initial=done, desc=name, unit=unit, disable=None)
         self._next_line = time.monotonic() + _LINE_SECONDS
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
@@ -174,8 +174,8 @@ class _Progress:
         if not self._bar.disable:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(step - self._bar.n)
-        elif time.monotonic() >= self._next_line or step >= self._num_steps:
-            print(f"{self._name}: step {step}/{self._num_steps} {text}", file=sys.stderr, flush=True)
+        elif time.monotonic() >= self._next_line or step >= self._total:
+            print(f"{self._name}: {self._unit} {step}/{self._total} {text}", file=sys.stderr, flush=True)
             self._next_line = time.monotonic() + _LINE_SECONDS
 
     def close(self) -> None:

@@ -94,7 +94,7 @@ def get_config() -> RunConfig:
                 data=TRAIN,
                 num_steps=20,
                 group_size=8,
-                rollout_prompts=16,
+                rollout_prompts=8,
                 max_new_tokens=constant(LONGEST),
                 optimizer=OptimizerConfig(learning_rate=1e-3),
                 batch=BatchConfig(row_tokens=704, micro_batch_rows=2),

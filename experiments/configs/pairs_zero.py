@@ -1,4 +1,27 @@
-"""Longer thinking, found by reinforcement learning: pair search, on a laptop CPU, from nothing."""
+"""Longer thinking, found by reinforcement learning alone: pair search, on a laptop CPU, from nothing.
+
+What it shows
+    "find a pair in 6 3 8 4 with sum 10 ?" is answered by trying: "first 6 plus 3 is 9 ? 10 no ; wait 6 plus 4 is
+    10 ? 10 yes ;". The corpus that the base is pretrained on guesses a third of its answers and gives up after nearly
+    every second "no". Nothing rewards length, nothing demonstrates patience; GRPO with two rules (right pair, right
+    format) finds that going on pays. Thinking grows to three times its length, and `wait`, the one reflective word
+    that the model has, from one in two completions to nearly five in each:
+
+        128 held-out prompts x 16 samples                        base            zero
+        pass@1                                               0.22 (0.25)     0.88 (0.85)
+        mean length, tokens                                    18 (18)         62 (63)
+        reflection words a completion                         0.5 (0.5)       4.6 (4.7)
+        cut at 144 tokens                                    0.00 (0.00)     0.10 (0.12)
+
+    in brackets with --config.seed=1. What is still missing is what is cut: the search forgets which pairs it has
+    tried, and comes back to some of them.
+
+Command
+    python experiments/run.py --config=experiments/configs/pairs_zero.py --workdir=runs/pairs
+
+Time
+    About 5 minutes on 2 cores. See runs/pairs/zero/curves.png for completion length and reflection words by step.
+"""
 
 from r1jax.config import (
     BatchConfig,
@@ -47,7 +70,9 @@ def get_config() -> RunConfig:
             ffn_size=512,
             activation="relu2",
             gated_ffn=False,
-            rope=RopeConfig(theta=12.0),  # no angle is new in a thought longer than the corpus has
+            # The slowest rotation turns once in 65 tokens, within the longest document (79): a thought that outgrows
+            # the corpus meets no new angle. With theta 200 it fell apart there, and pass@1 stayed near 0.7.
+            rope=RopeConfig(theta=12.0),
             init_range=0.05,
             zero_init_outputs=True,
             scan_unroll=2,

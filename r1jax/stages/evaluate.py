@@ -10,6 +10,7 @@ from etils import epath
 from r1jax import scoring
 from r1jax.config import EvaluationConfig, TemplateConfig
 from r1jax.data.sources import load
+from r1jax.metrics import Progress
 from r1jax.rewards.verdicts import Status
 from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
@@ -38,6 +39,8 @@ def evaluate(
     prompts = render(load(evaluation.data), evaluation.template or template, run)
     sampler = run.sampler(evaluation.sampler, evaluation.sampling.max_new_tokens)
     sampler.load(params)
+    total = len(prompts) * evaluation.samples
+    progress = Progress(purpose, total, unit="completion")
     graded = sample_and_grade(
         prompts,
         run=run,
@@ -46,7 +49,9 @@ def evaluate(
         seed=run.seed_of(purpose),
         step=0,
         sampling=evaluation.sampling,
+        progress=progress,
     )
+    progress.close()
     summary = scoring.summarize(
         [[sample_result(one, prompt) for one in group] for prompt, group in zip(prompts, graded, strict=True)],
         expected_samples=evaluation.samples,

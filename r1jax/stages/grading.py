@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from r1jax.config import SamplingConfig, TemplateConfig
 from r1jax.data.records import DataError
+from r1jax.metrics import Progress
 from r1jax.rewards.verdicts import Item, Verdict
 from r1jax.sampler.engine import Completion, Request, Sampler
 from r1jax.stages.context import RunContext
@@ -55,6 +56,7 @@ def sample_and_grade(
     step: int,
     sampling: SamplingConfig,
     first_prompt: int = 0,
+    progress: Progress | None = None,
 ) -> list[list[Graded]]:
     """`samples` graded completions of every prompt, in order: [P][G].
 
@@ -66,7 +68,7 @@ def sample_and_grade(
     ]
     texts: dict[tuple[int, int], tuple[Completion, str]] = {}
     verdicts: dict[tuple[int, int], Verdict] = {}
-    for completion in sampler.generate(requests, seed=seed, step=step, sampling=sampling):
+    for count, completion in enumerate(sampler.generate(requests, seed=seed, step=step, sampling=sampling)):
         index = completion.prompt - first_prompt
         key = (index, completion.sample)
         text = completion_text(prompts[index].rendered, completion.tokens, run.tokenizer)
@@ -80,6 +82,8 @@ def sample_and_grade(
         )
         run.rewards.submit(key, item)
         verdicts.update(run.rewards.results(block=False))
+        if progress is not None:
+            progress.show(count, {})
     verdicts.update(run.rewards.results(block=True))
     return [
         [Graded(*texts[index, sample], verdicts[index, sample]) for sample in range(samples)]

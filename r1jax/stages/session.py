@@ -104,7 +104,7 @@ class Session:
         )
         state, self.extras = self.checkpoints.restore(like)
         self.validation = Validation(**self.extras["validation"])
-        self.num_steps = max(self.num_steps, self.extras["num_steps"])
+        self.num_steps += self.extras["extra_steps"]
         return state
 
     @property
@@ -156,7 +156,7 @@ class Session:
             self.extras = {
                 **extras,
                 "validation": dataclasses.asdict(self.validation),
-                "num_steps": self.num_steps,
+                "extra_steps": self.num_steps - self.stage.num_steps,
             }
             self.checkpoints.save(self.step, self.state, extras=self.extras, score=score)
             # The checkpoint before this one is whole now, so nothing older is ever replayed.

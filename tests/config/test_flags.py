@@ -20,7 +20,7 @@ from r1jax.config import (
 from r1jax.config.flags import apply, parse
 
 DATA = DataConfig("task", name="sums", limit=10)
-TRAINING = {"data": DATA, "num_steps": 40, "optimizer": OptimizerConfig(), "batch": BatchConfig(64, 2)}
+TRAINING = {"data": DATA, "num_steps": 40, "optimizer": OptimizerConfig(), "batch": BatchConfig(2048, 2)}
 RUN = RunConfig(
     name="test",
     model=ModelConfig(vocab_size=32, hidden_size=8, num_layers=1, num_heads=2, num_kv_heads=1, ffn_size=16),

@@ -31,7 +31,7 @@ from r1jax.config.serialize import differences, element_hints, fingerprint, from
 
 DATA = DataConfig("jsonl", path="a.jsonl", columns=(("question", "q"),))
 EVALUATION = EvaluationConfig(DATA)
-TRAINING = {"data": DATA, "num_steps": 40, "optimizer": OptimizerConfig(), "batch": BatchConfig(64, 2)}
+TRAINING = {"data": DATA, "num_steps": 40, "optimizer": OptimizerConfig(), "batch": BatchConfig(2048, 2)}
 RUN = RunConfig(
     name="test",
     model=ModelConfig(vocab_size=32, hidden_size=8, num_layers=1, num_heads=2, num_kv_heads=1, ffn_size=16),

@@ -29,7 +29,7 @@ TRAINING = {
     "data": DataConfig("task", name="sums", limit=10),
     "num_steps": 40,
     "optimizer": OptimizerConfig(),
-    "batch": BatchConfig(64, 2),
+    "batch": BatchConfig(2048, 2),
 }
 RUN = RunConfig(
     name="test",

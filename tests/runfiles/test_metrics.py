@@ -136,7 +136,7 @@ def test_wandb_gets_the_finite_numbers_under_an_id_that_a_resume_finds_again(fol
 
 def test_without_a_terminal_the_last_step_prints_the_numbers_that_matter(folder, capsys):
     with MetricsWriter(folder, QUIET, num_steps=3) as writer:
-        writer.write(1, {"reward": 0.25, "validation/pass@1": 0.125, "length_tokens": 30.4})
+        writer.write(1, {"reward": 0.25, "validation/pass@1": 0.125, "completion_tokens": 30.4})
         writer.write(3, {"reward": 0.5, "grad_norm": 1.0})
     printed = capsys.readouterr().err
     assert printed == "zero: step 3/3 reward=0.500 pass@1=0.125 length=30\n"
