@@ -1,23 +1,24 @@
-"""R1-Zero's machinery on real questions: GSM8K with a real tokenizer and a small model from random weights.
+"""R1-Zero's machinery on real questions: GSM8K, a real tokenizer, and a small model from random weights.
 
 What it shows
-    That the whole path works on data as users have it: a Hugging Face tokenizer of 128,000 entries, questions and
-    golds from JSONL, maths graded by value. Nobody teaches arithmetic to 7 M parameters in minutes, so the model is
-    first overfitted by SFT on 64 training questions, until its pass@1 on them lies between 0.2 and 0.8, and GRPO then
-    takes 20 steps on the same questions. Their reward rises; on 32 test questions the answer stays the honest
-    one: nothing was learnt that carries over.
+    That the whole path works on data as users have it: a Hugging Face tokenizer of 128,000 entries, questions and golds
+    from JSONL, answers graded by value. Nobody teaches arithmetic to 8 M parameters in minutes, so the model is first
+    overfitted by SFT on 64 training questions, until a third of its samples are right (240 steps); GRPO then takes 20
+    steps on the same questions. On 32 test questions the answer is the honest one: nothing learnt carries over.
 
 Command
     python experiments/run.py --config=experiments/configs/gsm8k_zero.py --workdir=runs/gsm8k \\
         --config.tokenizer.path=TOKENIZER_FOLDER \\
-        --config.stages.overfit.data.path=gsm8k_train.jsonl --config.stages.zero.data.path=gsm8k_train.jsonl \\
+        --config.stages.overfit.data.path=gsm8k_train.jsonl \\
         --config.stages.overfit.validation.data.path=gsm8k_train.jsonl \\
+        --config.stages.overfit.evaluation.data.path=gsm8k_train.jsonl \\
+        --config.stages.zero.data.path=gsm8k_train.jsonl \\
         --config.stages.zero.evaluation.data.path=gsm8k_test.jsonl
 
     The files are GSM8K's own: {"question": ..., "answer": "... #### 72"} a line.
 
 Time
-    About 10 minutes on 2 cores.
+    About 20 minutes on 2 cores, most of it in the head: 129,280 logits a token.
 """
 
 import dataclasses
@@ -96,7 +97,7 @@ def get_config() -> RunConfig:
                 group_size=8,
                 rollout_prompts=8,
                 max_new_tokens=constant(LONGEST),
-                optimizer=OptimizerConfig(learning_rate=1e-3),
+                optimizer=OptimizerConfig(learning_rate=2e-4),
                 batch=BatchConfig(row_tokens=704, micro_batch_rows=2),
                 sampler=SAMPLER,
                 checkpoint_every=5,
