@@ -33,7 +33,7 @@ def get_config() -> RunConfig:
         samples=16,
         sampling=AS_TRAINED,
         sampler=SamplerConfig(lanes=64, width=16, chunk_steps=16, max_prompt_tokens=8),
-        answers_vote=False,  # a pair may be named in two orders, and two pairs may be right
+        answers_vote=False,  # one solution can be written in several ways, and there may be several
     )
     return RunConfig(
         name="countdown_zero",
@@ -47,7 +47,7 @@ def get_config() -> RunConfig:
             ffn_size=512,
             activation="relu2",
             gated_ffn=False,
-            rope=RopeConfig(theta=12.0),  # all angles are seen within 65 tokens: thoughts may outgrow the corpus
+            rope=RopeConfig(theta=12.0),  # all angles within 65 tokens: a thought may outgrow the corpus' documents
             init_range=0.05,
             zero_init_outputs=True,
             scan_unroll=2,
