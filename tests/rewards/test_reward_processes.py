@@ -18,7 +18,8 @@ CONFIG = RewardsConfig(
 )
 # Its worker hangs in C, where neither a closed pipe nor a Python signal handler reaches it.
 PARENT = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background hands on that it is ignored
 from test_reward_processes import CONFIG
 from r1jax.rewards.service import RewardService
 from r1jax.rewards.verdicts import Item
