@@ -1,4 +1,22 @@
-"""Longer thinking, found by reinforcement learning: countdown, on a laptop CPU, from nothing."""
+"""Countdown, the task that replications of R1-Zero use, on a laptop CPU, from nothing.
+
+What it shows
+    Reach a target with given numbers. The base is pretrained on a poor corpus of trials that often gives up; GRPO with
+    two rules (right expression, right format) finds that trying on pays, and thinking grows to three times its length:
+
+        128 held-out prompts x 16 samples      base     zero
+        pass@1                                 0.14     0.49
+        pass@16                                0.81     0.97
+        mean length, tokens                      33       94
+        reflection words a completion           0.8      4.6
+        cut at 216 tokens                      0.00     0.10
+
+Command
+    python experiments/run.py --config=experiments/configs/countdown_zero.py --workdir=runs/countdown
+
+Time
+    About 6 minutes on 2 cores.
+"""
 
 from r1jax.config import (
     BatchConfig,
