@@ -1,15 +1,21 @@
 """Countdown, the task that replications of R1-Zero use, on a laptop CPU, from nothing.
 
 What it shows
-    Reach a target with given numbers. The base is pretrained on a poor corpus of trials that often gives up; GRPO with
-    two rules (right expression, right format) finds that trying on pays, and thinking grows to three times its length:
+    "make 24 from 3 4 5 ?" asks for an expression of all three numbers. The base is pretrained on a poor corpus of
+    trials that often gives up; GRPO with two rules (right expression, right format) finds that trying on pays, and
+    thinking grows to three times its length:
 
-        128 held-out prompts x 16 samples      base     zero
-        pass@1                                 0.14     0.49
-        pass@16                                0.81     0.97
-        mean length, tokens                      33       94
-        reflection words a completion           0.8      4.6
-        cut at 216 tokens                      0.00     0.10
+        128 held-out prompts x 16 samples          base            zero
+        pass@1                                 0.14 (0.15)     0.49 (0.59)
+        pass@16                                0.81 (0.78)     0.97 (0.98)
+        mean length, tokens                      33 (34)         94 (103)
+        reflection words a completion           0.8 (0.9)       4.6 (5.7)
+        cut at 216 tokens                      0.00 (0.00)     0.10 (0.06)
+
+    in brackets with --config.seed=1. The model does not learn to see the solution: the first trial is right in 13 %
+    (12 %) of the samples before and 16 % (13 %) after. It stops guessing without a trial, 28 % (31 %) before and 1 %
+    after, and searches on until it says yes. Not all of it keeps: with seed 0, 0.65 of the rollouts' answers are right
+    near step 50 and 0.53 at the end; seed 1 ends at its best.
 
 Command
     python experiments/run.py --config=experiments/configs/countdown_zero.py --workdir=runs/countdown

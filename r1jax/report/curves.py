@@ -163,6 +163,7 @@ def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve], *, last_step: 
 
 
 def _latest(value: float, scale: str) -> str:
+    value = round(value, 9) + 0.0  # a moving average leaves -1e-18, which would read -0.0
     if scale == "share":
         return f"{value:.0%}" if value > 0.1 else f"{value:.1%}"
     return drawing.short(value, digits=3)
