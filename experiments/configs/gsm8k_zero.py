@@ -18,7 +18,8 @@ Command
     The files are GSM8K's own: {"question": ..., "answer": "... #### 72"} a line.
 
 Time
-    About 20 minutes on 2 cores, most of it in the head: 129,280 logits a token.
+    About 40 seconds a GRPO step on 2 free cores, most of it in the head: 129,280 logits a token. On 2 cores shared with
+    other work the whole run took an hour.
 """
 
 import dataclasses
