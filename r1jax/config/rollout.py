@@ -7,6 +7,8 @@ import dataclasses
 from r1jax.config.checks import check
 from r1jax.config.learn import Schedule, constant
 
+MOST_DEADLINE_SECONDS = 86_400  # a day; a wait of some weeks is more than the system call takes
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplerConfig:
@@ -78,4 +80,9 @@ class RewardsConfig:
             names,
         )
         check(self.workers >= 1, "rewards.workers", "1 or more", self.workers)
-        check(self.deadline_seconds > 0, "rewards.deadline_seconds", "above 0", self.deadline_seconds)
+        check(
+            0 < self.deadline_seconds <= MOST_DEADLINE_SECONDS,
+            "rewards.deadline_seconds",
+            f"above 0 and at most {MOST_DEADLINE_SECONDS}",
+            self.deadline_seconds,
+        )

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from r1jax.rewards.verdicts import Item, Score, Status, require_field
-from r1jax.text.answers import final_answer
+from r1jax.rewards.verdicts import Item, Score, Status, require_integer, require_integers
+from r1jax.text.answers import LONGEST_ANSWER_CHARS, final_answer, unwrapped
 
 OPERATORS: dict[str, tuple[int, Callable[[Fraction, Fraction], Fraction]]] = {  # precedence, meaning
     "+": (1, operator.add),
@@ -31,6 +31,8 @@ SPELLINGS = {
     "−": "-",
     "（": "(",
     "）": ")",
+    "[": "(",
+    "]": ")",
     "$": "",
 }
 # Digits with whitespace between them are one number: word-level tokenizers have single digits as tokens.
@@ -41,14 +43,15 @@ MOST_DIGITS = 18  # longer than any number of the task, and far from the size at
 def countdown_reward(items: Sequence[Item]) -> list[Score]:
     """1.0 where the answer is an expression of the record's `numbers` that gives its `target`, else 0.0.
 
-    `expression = target` is accepted as well.
+    `expression = target` is accepted as well, and so are the wrappers and the final period of other answers.
+    UserError names a record whose numbers are no integers.
     """
     return [_score(item) for item in items]
 
 
 def _score(item: Item) -> Score:
-    numbers = [int(number) for number in require_field(item, "numbers", "countdown")]
-    target = int(require_field(item, "target", "countdown"))
+    numbers = require_integers(item, "numbers", "countdown")
+    target = require_integer(item, "target", "countdown")
     answer = final_answer(item.completion)
     if answer is None:
         return Score(0.0, Status.NO_ANSWER)
@@ -58,13 +61,14 @@ def _score(item: Item) -> Score:
 
 def solves(answer: str, numbers: Sequence[int], target: int) -> bool:
     """Whether `answer` is an expression that uses each number exactly once and equals the target."""
-    tokens = tokenize(answer)
+    tokens = tokenize(unwrapped(answer)) if len(answer) <= LONGEST_ANSWER_CHARS else None
     if tokens is None:
         return False
     if "=" in tokens:
-        if tokens[-2:] != ["=", target]:
+        equals = tokens.index("=")
+        tokens, stated = tokens[:equals], tokens[equals + 1 :]
+        if stated != ([target] if target >= 0 else ["-", -target]):
             return False
-        tokens = tokens[:-2]
     # Before evaluating, so that the size of the values is bounded by the task and not by the model.
     if sorted(token for token in tokens if isinstance(token, int)) != sorted(numbers):
         return False

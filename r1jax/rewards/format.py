@@ -1,9 +1,9 @@
 """The format reward of R1-Zero (arXiv 2501.12948, section 2.2.2): thinking in tags, then the answer in tags.
 
 1.0 for exactly one non-empty think block, then exactly one non-empty answer block, and nothing but whitespace
-before, between or after; else 0.0. A tag in disguise (`< Think >`) counts as a tag, so that a second block
-cannot hide; a pair of unknown tags (`<final>..</final>`) fails too, except in fenced code, which may hold any
-markup. A lone `vector<int>` is no tag.
+before, between or after; else 0.0. A tag in disguise (`< Think >`, `<think id=2>`) counts as a tag, so that a
+second block cannot hide in one; a pair of unknown tags (`<final>..</final>`) fails too, except in fenced code,
+which may hold any other markup. A lone `vector<int>` is no tag.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from r1jax.rewards.verdicts import Item, Score, Status
 
 EXPECTED = ("<think>", "</think>", "<answer>", "</answer>")
-DISGUISED = re.compile(r"<\s{0,8}/?\s{0,8}(?:think|answer)\s{0,8}/?\s{0,8}>", re.IGNORECASE)
+DISGUISED = re.compile(r"<\s{0,8}/?\s{0,8}(?:think|answer)(?:[\s/][^<>]{0,96})?>", re.IGNORECASE)
 ANY_TAG = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})>")
 FENCED_CODE = re.compile(r"```.*?```", re.DOTALL)
 

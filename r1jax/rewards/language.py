@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from r1jax.errors import UserError
 from r1jax.rewards.verdicts import Item, Score, Status, require_field
 from r1jax.text.answers import thinking
-from r1jax.text.language import detect_target, language_share
+from r1jax.text.language import LANGUAGES, detect_target, language_share
 
 
 def language_reward(items: Sequence[Item]) -> list[Score]:
@@ -23,9 +24,14 @@ def language_reward(items: Sequence[Item]) -> list[Score]:
 
 
 def consistency(item: Item) -> float:
-    """The share of one completion."""
+    """The share of one completion; UserError names a record in any other language."""
     target = item.record.get("language")
     if target is None:
         target = detect_target(require_field(item, "question", "language"))
+    elif target not in LANGUAGES:
+        raise UserError(
+            f"record {item.record.get('id')!r}: the language reward expects the field 'language' to be one of "
+            f"{', '.join(LANGUAGES)}, found {target!r}"
+        )
     trace = thinking(item.completion)
     return language_share(item.completion if trace is None else trace, target)

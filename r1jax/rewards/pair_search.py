@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from r1jax.rewards.verdicts import Item, Score, Status, require_field
+from r1jax.rewards.verdicts import Item, Score, Status, require_integer, require_integers
 from r1jax.text.answers import final_answer
 
 MOST_DIGITS = 18  # longer than any number of the task, and far from the size at which int() refuses
@@ -18,14 +18,14 @@ PAIR = re.compile(
 def pair_search_reward(items: Sequence[Item]) -> list[Score]:
     """1.0 where the answer names two numbers of the record's `numbers` with the sum `target`, else 0.0.
 
-    A number may be named twice only if it is listed twice.
+    A number may be named twice only if it is listed twice. UserError names a record whose numbers are no integers.
     """
     return [_score(item) for item in items]
 
 
 def _score(item: Item) -> Score:
-    numbers = [int(number) for number in require_field(item, "numbers", "pair_search")]
-    target = int(require_field(item, "target", "pair_search"))
+    numbers = require_integers(item, "numbers", "pair_search")
+    target = require_integer(item, "target", "pair_search")
     answer = final_answer(item.completion)
     if answer is None:
         return Score(0.0, Status.NO_ANSWER)

@@ -42,6 +42,8 @@ def resolve(name: str) -> Reward:
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ConfigError(f"rewards: expected one of {', '.join(REWARDS)}, or module:function; found {name!r}{hint}")
     module_name, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise ConfigError(f"rewards: expected module:function with the module's full name, found {name!r}")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

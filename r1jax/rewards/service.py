@@ -11,6 +11,8 @@ that grading overlaps with sampling. Which failure means what:
 | the gold does not parse, or fails alone             | verifier_error       | none: masked         |
 | a worker does not start again                       | infrastructure_error | none: masked         |
 | no worker has ever started                          | raises WorkerStartError                     |
+
+A reward sees to its own exceptions first: what math-verify swallows (see `maths`) is no failure here.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class _Pending:
     scores: dict[str, Score | None]
     seconds: float = 0.0
     in_worker: bool = False
-    dropped: bool = False  # an exception of a reward was raised in its place
+    verdict: Verdict | None = None
+    dropped: bool = False  # nobody waits for it any more
 
 
 class RewardService:
@@ -60,11 +63,11 @@ class RewardService:
         self._pool: WorkerPool | None = None
         self._closed = False
         self._on_outcome: dict[int, Callable[[Outcome], None]] = {}
-        self._waiting: dict[Hashable, list[tuple[_Pending, str]]] = {}  # items of a key that is being graded
+        self._waiting: dict[Hashable, list[_Pending]] = {}  # items of a key that is being graded
         self._remembered: dict[Hashable, Score] = {}
         self._same: dict[tuple[str, str], bool] = {}  # what `equivalent` has found out
         self._unfinished: set[_Pending] = set()
-        self._ready: collections.deque[tuple[Hashable, Verdict]] = collections.deque()
+        self._ready: collections.deque[_Pending] = collections.deque()
         self._health = Health()
         self._failures = 0
 
@@ -79,6 +82,8 @@ class RewardService:
         self._closed = True
         if self._pool is not None:
             self._pool.close()
+        for abandoned in (self._on_outcome, self._waiting, self._unfinished):
+            abandoned.clear()
 
     def weights_at(self, step: int) -> dict[str, dict[str, float]]:
         """Reward set -> reward -> weight in force at `step`; `Verdict.total` takes those of its set."""
@@ -95,16 +100,18 @@ class RewardService:
 
         A reward that compares completions (within `Item.group`) needs its group submitted so. An exception
         drops the whole batch: ValueError for a record that lacks a field, RewardError for a reward that breaks
-        its contract, whatever a reward in this process raises.
+        its contract, whatever a reward in this process raises. (What was graded by then counts in `health`.)
         """
-        if self._closed:
-            raise RuntimeError("the reward service is closed")
+        self._take(items)
+
+    def _take(self, items: Iterable[tuple[Hashable, Item]]) -> list[_Pending]:
+        self._require_open()
         of_set: dict[str, list[tuple[_Pending, Item]]] = {}
+        taken = []
         for key, item in items:
             name = routing.set_of(item.record, self._sets)
-            pending = _Pending(key, name, dict.fromkeys(self._sets[name]))
-            of_set.setdefault(name, []).append((pending, item))
-        taken = [pending for members in of_set.values() for pending, _ in members]
+            taken.append(_Pending(key, name, dict.fromkeys(self._sets[name])))
+            of_set.setdefault(name, []).append((taken[-1], item))
         self._unfinished.update(taken)
         try:
             for name, members in of_set.items():
@@ -112,6 +119,7 @@ class RewardService:
         except Exception:
             self._drop(taken)
             raise
+        return taken
 
     def results(self, block: bool) -> Iterator[tuple[Hashable, Verdict]]:
         """Verdicts that are ready, in any order; with `block` all of those submitted.
@@ -121,28 +129,21 @@ class RewardService:
         """
         while True:
             while self._ready:
-                yield self._ready.popleft()
+                pending = self._ready.popleft()
+                yield pending.key, pending.verdict
             if not self._unfinished or not self._take_outcome(block):
                 return
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
-        """The verdicts of `items`, in their order, as one batch."""
-        keys = [object() for _ in items]
-        verdicts: dict[Hashable, Verdict] = {}
-        others = []
-        self.submit_batch(zip(keys, items, strict=True))
-        mine = set(keys)
-        while len(verdicts) < len(items):
-            while self._ready:
-                key, verdict = self._ready.popleft()
-                if key in mine:
-                    verdicts[key] = verdict
-                else:
-                    others.append((key, verdict))
-            if len(verdicts) < len(items):
-                self._take_outcome(block=True)
-        self._ready.extendleft(reversed(others))
-        return [verdicts[key] for key in keys]
+        """The verdicts of `items`, in their order, as one batch; raises as `submit_batch` and `results` do."""
+        mine = self._take((None, item) for item in items)
+        try:
+            for pending in mine:
+                while pending in self._unfinished:
+                    self._take_outcome(block=True)
+            return [pending.verdict for pending in mine]
+        finally:
+            self._drop(mine)  # their verdicts are given here or, after an exception, not at all
 
     def equivalent(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
         """Whether the two answers of each pair are equal, either taken for the gold; None: cannot tell."""
@@ -162,7 +163,8 @@ class RewardService:
             found[pair] = self._same[pair] if pair in self._same else maths.fast_equal(*pair)
             if found[pair] is None:
                 left_over.add(pair)
-                self._ask({"operation": "equivalent", "pair": pair}, None, lambda outcome, p=pair: store(p, outcome))
+                message = {"operation": "equivalent", "reward": "maths", "pair": pair}
+                self._ask(message, None, lambda outcome, p=pair: store(p, outcome))
         while left_over:
             self._take_outcome(block=True)
         return [found[pair] for pair in sorted_pairs]
@@ -199,29 +201,32 @@ class RewardService:
             return
         pending.in_worker = True
         own_key = reward.isolation.key(item)
-        key = (name, own_key) if own_key is not None else object()
+        key = (name, object() if own_key is None else own_key)
         if key in self._remembered:
             self._deliver(pending, name, self._remembered[key], time.monotonic() - start)
         elif key in self._waiting:
-            self._waiting[key].append((pending, name))
+            self._waiting[key].append(pending)
         else:
-            self._waiting[key] = [(pending, name)]
             message = {"operation": "score", "reward": name, "item": dataclasses.asdict(item)}
             control = message | {"operation": "control"} if reward.isolation.control is not None else None
-            self._ask(message, control, lambda outcome: self._take_score(key, name, reward, item, outcome))
+            shared = own_key is not None
+            self._ask(message, control, lambda outcome: self._take_score(key, shared, reward, item, outcome))
+            self._waiting[key] = [pending]
 
-    def _take_score(self, key: Hashable, name: str, reward: Reward, item: Item, outcome: Outcome) -> None:
-        waiting = self._waiting.pop(key)
+    def _take_score(
+        self, key: tuple[str, Hashable], shared: bool, reward: Reward, item: Item, outcome: Outcome
+    ) -> None:
+        name, waiting = key[0], self._waiting.pop(key)
         if outcome.error is not None:
-            self._drop([pending for pending, _ in waiting])
+            self._drop(waiting)
             raise outcome.error
         score = score_of(outcome, reward)
         if outcome.failed is not None:
             self._log_failure(name, item, score, outcome)
-        if score.value is not None:
+        if shared and score.value is not None:
             _remember(self._remembered, key, score)
-        for pending, reward_name in waiting:
-            self._deliver(pending, reward_name, score, outcome.seconds)
+        for pending in waiting:
+            self._deliver(pending, name, score, outcome.seconds)
 
     def _deliver(self, pending: _Pending, name: str, score: Score, seconds: float) -> None:
         pending.scores[name] = score
@@ -229,18 +234,24 @@ class RewardService:
         if pending.dropped or any(one is None for one in pending.scores.values()):
             return
         self._unfinished.discard(pending)
-        verdict = Verdict(pending.scores, pending.reward_set)
-        self._ready.append((pending.key, verdict))
-        self._health.record(verdict, pending.seconds, pending.in_worker)
+        pending.verdict = Verdict(pending.scores, pending.reward_set)
+        self._ready.append(pending)
+        self._health.record(pending.verdict, pending.seconds, pending.in_worker)
 
     def _drop(self, items: Iterable[_Pending]) -> None:
         for pending in items:
             pending.dropped = True
             self._unfinished.discard(pending)
+        self._ready = collections.deque(pending for pending in self._ready if not pending.dropped)
 
     # Workers.
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the reward service is closed")
+
     def _ask(self, message: dict, control: dict | None, on_outcome: Callable[[Outcome], None]) -> None:
+        self._require_open()
         if self._pool is None:
             isolated = {
                 name

@@ -28,7 +28,7 @@ class WorkerStartError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A message for a worker and, for after a failure, one that comes out true on any sane gold."""
+    """A message for a worker, which names its `reward`, and, for after a failure, one that is true on any sane gold."""
 
     number: int
     message: dict
@@ -82,7 +82,8 @@ class Slot:
                 failed, detail = "start", check["detail"]
             elif check.get("result") is not True:
                 failed = "grader"
-                detail = f"{detail}; the gold alone: {check.get('detail', 'not equal to itself')}"
+                words = check.get("detail") or check.get("error") or "not equal to itself"
+                detail = f"{detail}; the gold alone: {words}"
         error = RewardError(reply["error"]) if "error" in reply else None
         return Outcome(request.number, reply.get("result"), failed, detail, self._seconds, error)
 
@@ -105,7 +106,7 @@ class Slot:
         limit = self._config.deadline_seconds
         for last_try in (False, True):
             try:
-                worker = self._ready_worker()
+                worker = self._ready_worker(message["reward"])
             except WorkerStartError as error:
                 return {"failed": "start", "detail": str(error)}
             start = time.monotonic()
@@ -129,8 +130,13 @@ class Slot:
                 self._seconds += time.monotonic() - start
         raise AssertionError("unreachable")
 
-    def _ready_worker(self) -> WorkerProcess:
-        """The worker in this slot, or a new one; WorkerStartError when none comes up in START_TRIES."""
+    def _ready_worker(self, reward: str) -> WorkerProcess:
+        """The worker in this slot, or a new one; WorkerStartError when none comes up in START_TRIES.
+
+        It has warmed up for `reward`, so that no deadline runs over an import.
+        """
+        if self._worker is not None and reward not in self._worker.rewards:
+            self.end_worker()
         words = "the service is closed"
         for _ in range(START_TRIES):
             if self._worker is not None:
@@ -139,7 +145,7 @@ class Slot:
                 with self._lock:
                     if self._closed.is_set():
                         break
-                    self._worker = WorkerProcess(self._rewards, self._config.worker_memory_mib)
+                    self._worker = WorkerProcess({*self._rewards, reward}, self._config.worker_memory_mib)
                 self._worker.wait_ready()
             except (WorkerDied, DeadlineExceeded, OSError) as error:  # OSError: the host is short of processes
                 words = str(error) or "it was not ready in time"

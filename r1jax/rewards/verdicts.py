@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from r1jax.errors import UserError
@@ -116,39 +117,85 @@ class Reward:
 
 
 class RewardError(UserError):
-    """A reward function broke its contract; the text names it."""
+    """A reward function broke its contract, or was given a record that it cannot score; the text names it."""
 
 
 def checked_scores(name: str, reward: Reward, items: Sequence[Item]) -> list[Score]:
-    """The scores of `items` by `reward`.
+    """The scores of `items` by `reward`, their values as plain floats (NumPy's scalars are no JSON).
 
-    Raises RewardError, naming the reward, for a wrong number of scores, for anything that is no Score, and
-    for a value that is not finite or lies outside [low, high].
+    Raises RewardError, naming the reward, for a wrong number of scores, for anything that is no Score of a
+    number, a Status and a text, and for a value that is not finite or lies outside [low, high].
     """
-    scores = list(reward.score(items))
+    scores = reward.score(items)
+    if not isinstance(scores, Iterable):
+        raise RewardError(f"reward {name}: expected {len(items)} scores, found {scores!r}")
+    scores = list(scores)
     if len(scores) != len(items):
         raise RewardError(f"reward {name}: expected {len(items)} scores, found {len(scores)}")
-    for item, score in zip(items, scores, strict=True):
-        record = item.record.get("id")
-        if not isinstance(score, Score):
-            raise RewardError(f"reward {name}, record {record!r}: expected a Score, found {score!r}")
-        value = score.value
-        if value is not None and not (math.isfinite(value) and reward.low <= value <= reward.high):
-            raise RewardError(
-                f"reward {name}, record {record!r}: expected a finite value in "
-                f"[{reward.low}, {reward.high}], found {value!r}"
-            )
-    return scores
+    return [_checked(score, name, reward, item) for item, score in zip(items, scores, strict=True)]
+
+
+def _checked(score: Any, name: str, reward: Reward, item: Item) -> Score:
+    expected = None
+    if not isinstance(score, Score):
+        expected = "a Score"
+    elif not isinstance(score.status, Status):
+        expected = "a status of Status"
+    elif not (score.answer is None or isinstance(score.answer, str)):
+        expected = "an answer that is a str or None"
+    elif not (score.value is None or isinstance(score.value, numbers.Real)):
+        expected = "a value that is a number or None"
+    if expected is not None:
+        raise RewardError(f"reward {name}, record {item.record.get('id')!r}: expected {expected}, found {score!r}")
+    if score.value is None:
+        return score
+    try:
+        value = float(score.value)
+    except OverflowError:  # an integer beyond the floats
+        value = math.inf
+    if not (math.isfinite(value) and reward.low <= value <= reward.high):
+        raise RewardError(
+            f"reward {name}, record {item.record.get('id')!r}: expected a finite value in "
+            f"[{reward.low}, {reward.high}], found {score.value!r}"
+        )
+    return dataclasses.replace(score, value=value)
 
 
 def require_field(item: Item, field: str, reward: str) -> Any:
     """A field that a reward cannot do without; UserError names record, field and reward."""
     if item.record.get(field) is None:
+        present = ", ".join(sorted(name for name, value in item.record.items() if value is not None))
         raise UserError(
             f"record {item.record.get('id')!r}: the {reward} reward expects the field {field!r}, found "
-            f"{', '.join(sorted(item.record)) or 'no fields'}"
+            f"{present or 'no fields'}"
         )
     return item.record[field]
+
+
+def require_integer(item: Item, field: str, reward: str) -> int:
+    """A field that must be an integer; UserError names record, field and reward."""
+    value = require_field(item, field, reward)
+    if not _is_integer(value):
+        raise _wrong_field(item, field, reward, "to be an integer", value)
+    return value
+
+
+def require_integers(item: Item, field: str, reward: str) -> list[int]:
+    """A field that must be a list of integers; UserError names record, field and reward."""
+    value = require_field(item, field, reward)
+    if not isinstance(value, list | tuple) or not all(map(_is_integer, value)):
+        raise _wrong_field(item, field, reward, "to be a list of integers", value)
+    return list(value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _wrong_field(item: Item, field: str, reward: str, expected: str, found: Any) -> UserError:
+    return UserError(
+        f"record {item.record.get('id')!r}: the {reward} reward expects the field {field!r} {expected}, found {found!r}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,12 +18,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
+from r1jax.errors import UserError
 from r1jax.rewards import maths, routing, wire
-from r1jax.rewards.verdicts import Item, Reward, RewardError, checked_scores
+from r1jax.rewards.verdicts import Item, Reward, checked_scores
 
 ON_LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CPU_SLACK_SECONDS = 2  # RLIMIT_CPU counts whole seconds, and the parent's deadline should come first
+MOST_FILE_BYTES = 256 * 2**20  # of any file that a reward writes, and of all that is printed by one worker
+STDERR = 2
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,18 +40,22 @@ def main(arguments: Sequence[str]) -> None:
     for reward in rewards.values():
         reward.isolation.warm_up()
     limit_memory(int(memory_mib))
+    limit_files()
     send(replies, {"ready": True})
     while (request := wire.read(requests)) is not None:
-        send(replies, answer(request, rewards) | {"retire": is_bloated(int(memory_mib))})
+        send(replies, answer(request, rewards) | {"retire": is_bloated(int(memory_mib)) or has_printed_much()})
 
 
 def answer(request: dict, rewards: dict[str, Reward]) -> dict:
-    """The reply to one request: its `result`, or what `failed` (`limit`, `crash`), or a reward's `error`."""
+    """The reply to one request: its `result`, or what `failed` (`limit`, `crash`), or an `error` for the user.
+
+    It is of plain JSON values: `checked_scores` lets nothing else through.
+    """
     start = time.perf_counter()
     limit_cpu(request["deadline_seconds"])
     try:
         reply = {"result": OPERATIONS[request["operation"]](request, rewards)}
-    except RewardError as error:
+    except UserError as error:  # the reward or the record is at fault, and no answer
         reply = {"error": str(error)}
     except (MemoryError, RecursionError) as error:
         reply = {"failed": "limit", "detail": type(error).__name__}
@@ -91,7 +98,7 @@ def take_pipes() -> tuple[BinaryIO, BinaryIO]:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    os.dup2(2, 1)
+    os.dup2(STDERR, 1)
     return requests, replies
 
 
@@ -120,6 +127,18 @@ def limit_cpu(deadline_seconds: float) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(used.ru_utime + used.ru_stime + 2 * deadline_seconds) + CPU_SLACK_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def limit_files() -> None:
+    """Limits what one file takes of the disk: a write beyond it raises OSError (Python ignores the signal)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limit = MOST_FILE_BYTES if hard == resource.RLIM_INFINITY else min(MOST_FILE_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def has_printed_much() -> bool:
+    """Whether half the limit is taken by what was printed, which goes to the file behind the standard error."""
+    return os.fstat(STDERR).st_size > MOST_FILE_BYTES // 2
 
 
 def is_bloated(memory_mib: int) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from r1jax.rewards import wire
 
@@ -33,10 +35,10 @@ class WorkerProcess:
     makes this object (see worker.py), so that thread has to live as long as the worker is wanted.
     """
 
-    def __init__(self, rewards: Sequence[str], memory_mib: int):
+    def __init__(self, rewards: Collection[str], memory_mib: int):
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid()), str(memory_mib), *rewards],
+            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid()), str(memory_mib), *sorted(rewards)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -44,6 +46,8 @@ class WorkerProcess:
             env=_environment(),
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's affair
         )
+        os.set_blocking(self._process.stdin.fileno(), False)  # a worker that has stopped does not empty its pipe
+        self.rewards = frozenset(rewards)
         self.served = 0
 
     @property
@@ -57,19 +61,19 @@ class WorkerProcess:
     def request(self, message: dict, deadline_seconds: float) -> dict:
         """The worker's reply; WorkerDied, or DeadlineExceeded after `deadline_seconds`."""
         deadline = time.monotonic() + deadline_seconds
-        left = memoryview(wire.encode(message | {"deadline_seconds": deadline_seconds}))
-        try:
-            while left:
-                left = left[self._process.stdin.write(left) :]
-        except BrokenPipeError as error:
-            raise WorkerDied(self._last_words()) from error
+        self._write(message | {"deadline_seconds": deadline_seconds}, deadline)
         reply = self._read(deadline)
         self.served += 1
         return reply
 
     def kill(self) -> None:
-        """Ends the process at once (safe from any thread); `reap` collects it."""
-        self._process.kill()
+        """Ends the process, and what it has started, at once (safe from any thread); `reap` collects it.
+
+        It leads a process group of its own. The group's number cannot have gone to others: it is taken as long
+        as the process has not been collected, and when that has happened the last call follows at once.
+        """
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; macOS says so by the second
+            os.killpg(self.pid, signal.SIGKILL)
 
     def reap(self) -> None:
         """Kills the process, waits until it is gone and closes the pipes."""
@@ -77,6 +81,18 @@ class WorkerProcess:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._stderr):
             pipe.close()
+
+    def _write(self, message: dict, deadline: float) -> None:
+        left = memoryview(wire.encode(message))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdin, selectors.EVENT_WRITE)
+            try:
+                while left:
+                    if not selector.select(max(0.0, deadline - time.monotonic())):
+                        raise DeadlineExceeded
+                    left = left[os.write(self._process.stdin.fileno(), left) :]
+            except BrokenPipeError as error:
+                raise WorkerDied(self._last_words()) from error
 
     def _read(self, deadline: float) -> dict:
         try:
@@ -106,7 +122,8 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:  # it closed its pipes and lives on
             self.kill()
             code = self._process.wait()
-        self._stderr.seek(0)
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - 4 * STDERR_CHARS))  # a character has at most 4 bytes
         text = self._stderr.read().decode(errors="replace").strip()
         return f"exit code {code}: {text[-STDERR_CHARS:]}"
 

@@ -1,7 +1,8 @@
 """The final answer of a completion, and when two answers are plainly the same.
 
-Extraction never reads the thinking: a box in there is a guess, not an answer. Every function is linear in its
-text, since completions that repeat one tag ten thousand times do occur.
+Extraction never reads the thinking: a box in there is a guess, not an answer. It is linear in its text, since
+completions that repeat one tag ten thousand times do occur. To compare takes a pass for each wrapper about an
+answer, but only of answers of at most LONGEST_ANSWER_CHARS.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from fractions import Fraction
 THINK_TAG = re.compile(r"</?think>")
 BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
 
-# Beyond this an answer is prose or a degenerate loop: it is compared as it stands. It also keeps numbers
-# below the 4,300 digits at which Python refuses to convert strings.
+# Beyond this an answer is prose or a degenerate loop: it is compared as it stands, and no shorter one equals it.
+# It also keeps numbers below the 4,300 digits at which Python refuses to convert strings.
 LONGEST_ANSWER_CHARS = 2000
 
 
@@ -84,10 +85,9 @@ def canonical_key(answer: str) -> str:
     "5 9" gives "59". Otherwise wrappers ($...$, \text, **...**), a final period, full-width punctuation and
     idle whitespace go, natural words are lowered, "(B)" becomes "B". A key is its own key.
     """
-    text = answer.translate(ASCII)
-    if len(text) > LONGEST_ANSWER_CHARS:
-        return " ".join(text.split())
-    text = _bare(text)
+    if len(answer) > LONGEST_ANSWER_CHARS:
+        return " ".join(answer.translate(ASCII).split())
+    text = unwrapped(THOUSANDS.sub(_without_separators, answer).translate(ASCII))
     value = _number(text)
     return _phrase(text) if value is None else str(value)
 
@@ -96,7 +96,7 @@ def fast_equal(gold: str, answer: str) -> bool | None:
     """Whether the two are the same answer, where strings or plain numbers decide; None where algebra must.
 
     True: equal keys. False: two different plain numbers (unless one may be the other rounded), choice
-    letters, or natural words.
+    letters, or natural words; a short answer and one beyond LONGEST_ANSWER_CHARS.
     """
     gold_key, answer_key = canonical_key(gold), canonical_key(answer)
     if not gold_key or not answer_key:
@@ -104,17 +104,20 @@ def fast_equal(gold: str, answer: str) -> bool | None:
     if gold_key == answer_key:
         return True
     if max(len(gold), len(answer)) > LONGEST_ANSWER_CHARS:
-        return None  # their keys are not in normal form
+        # Two such keys are not in normal form; algebra on one such answer would cost its deadline and yield nothing.
+        return None if min(len(gold), len(answer)) > LONGEST_ANSWER_CHARS else False
     if NUMBER_KEY.fullmatch(gold_key) and NUMBER_KEY.fullmatch(answer_key):
         values = Fraction(gold_key), Fraction(answer_key)
         distance = abs(values[0] - values[1])
         # One may be the other rounded (1/3 and 0.333333), which math-verify accepts; integers are exact.
-        return False if distance > ROUNDING or all(one.denominator == 1 for one in values) else None
+        rounded = distance <= ROUNDING * min(1, max(map(abs, values)))
+        return None if rounded and any(one.denominator != 1 for one in values) else False
     if CHOICE_KEY.fullmatch(gold_key) and CHOICE_KEY.fullmatch(answer_key):
         return False
     if WORDS.fullmatch(gold_key) and WORDS.fullmatch(answer_key):
-        # The same letters in another order may be one product of variables: abc and cab.
-        return False if sorted(gold_key) != sorted(answer_key) else None
+        # The same few letters in another order may be one product of variables: abc and cab, but not east and seat.
+        product = len(gold_key) <= MOST_VARIABLES and sorted(gold_key) == sorted(answer_key)
+        return None if product else False
     return None
 
 
@@ -138,14 +141,17 @@ def _think_blocks(text: str) -> tuple[list[str], str]:
 
 # Full-width forms, Chinese punctuation, typographic signs and spaces.
 ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-ASCII |= str.maketrans("。、−‘’“”\u00a0\u2009\u202f\u3000", ".,-''\"\"    ")
+ASCII |= str.maketrans("。−‘’“”\u00a0\u2009\u202f\u3000", ".-''\"\"    ")
+ASCII[ord("、")] = ", "  # it parts the entries of a list, never thousands
+# Between the digits of one number, written so; `1\,234` and `1{,}234` are among the rewrites.
+THOUSANDS = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:(?:[\u2009\u202f]|\\[ ;])[0-9]{3})+(?![0-9])")
 
 WRAPPERS = (
     re.compile(r"\$\$((?:[^$\\]|\\.)*)\$\$", re.DOTALL),
     re.compile(r"\$((?:[^$\\]|\\.)*)\$", re.DOTALL),
     re.compile(r"\\\((.*)\\\)", re.DOTALL),
     re.compile(r"\\\[(.*)\\\]", re.DOTALL),
-    re.compile(r"\*\*([^*]*)\*\*"),
+    re.compile(r"\*\*((?:[^*]|\*(?!\*))*)\*\*"),
 )
 REWRITES = (
     (re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}"), r" \1 "),
@@ -163,15 +169,19 @@ PARENTHESES = re.compile(r"\(([^(),]*)\)")  # with a comma it is a pair: (1,234)
 RATIO = re.compile(rf"([-+]?)\s*({DIGITS})(?:\s*/\s*([-+]?)\s*({DIGITS}))?")
 FRAC = re.compile(rf"([-+]?)\s*\\frac\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))")
 
-ROUNDING = Fraction(1, 10**5)
+ROUNDING = Fraction(1, 10**5)  # of the larger value, and of 1 where that is less
+MOST_VARIABLES = 3  # that a product without signs is taken to have, when it could as well be a word
 NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[0-9]+)?")
 CHOICE_KEY = re.compile(r"[A-Z]")
 # Of two letters and more, one of them of three: "x and y" and "AB" are not lowered.
 WORDS = re.compile(r"(?=.*[a-z]{3})[A-Za-z][a-z]+(?:(?:[ -][A-Za-z]|')[a-z]+)*")
 
 
-def _bare(text: str) -> str:
-    """`text` without wrappers, spacing commands and a final period, each of which may hide another."""
+def unwrapped(text: str) -> str:
+    """`text` without wrappers, spacing commands and a final period, each of which may hide another.
+
+    A pass for each layer, so not for texts of any length.
+    """
     before = None
     while text != before:
         before = text
@@ -182,6 +192,10 @@ def _bare(text: str) -> str:
         for pattern, replacement in REWRITES:
             text = pattern.sub(replacement, text)
     return text
+
+
+def _without_separators(number: re.Match[str]) -> str:
+    return re.sub(r"[^0-9]", "", number.group())
 
 
 def _number(text: str) -> Fraction | None:

@@ -9,9 +9,10 @@ are segmented is not stated. Our choice: a Latin word is a run of letters, Chine
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 # Each alternative stops at its own opening sign or at the end of its line, so unclosed ones cost no rescans.
 UNCOUNTED = re.compile(
@@ -22,6 +23,7 @@ UNCOUNTED = re.compile(
     r"|\\\((?:(?!\\\().)*?\\\)"
     r"|\\\[(?:(?!\\\[).)*?\\\]"
     r"|\\begin\{(?:(?!\\begin\{).)*?\\end\{[a-z]*\*?\}"
+    r"|\\(?:begin|end)\{[a-z]*\*?\}"  # of an environment around another
     r"|\\[A-Za-z]+"
     r"|https?://\S+"
     r"|</?[a-z]+>",
@@ -54,7 +56,7 @@ def count_words(text: str, *, han_per_word: float = 1.5) -> WordCounts:
 
 def language_share(text: str, target: Language, *, han_per_word: float = 1.5) -> float:
     """The share of words in `target` among all words of `text`, in [0, 1]; 0.0 where there is no word."""
-    if target not in ("en", "zh"):
+    if target not in LANGUAGES:
         raise ValueError(f"language: expected 'en' or 'zh', found {target!r}")
     words = count_words(text, han_per_word=han_per_word)
     total = sum(words)

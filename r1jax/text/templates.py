@@ -188,6 +188,8 @@ def _render_chat(tokenizer: Tokenizer, messages: list[dict[str, str]], *, add_ge
         )
     except jinja2.TemplateError as error:
         raise TemplateError(f"chat template: {error}") from error
+    except Exception as error:  # a template is a program: what it gets wrong raises as Python does
+        raise TemplateError(f"chat template: {type(error).__name__}: {error}") from error
 
 
 class GenerationBlock(Extension):
@@ -215,9 +217,15 @@ def _compiled(source: str) -> jinja2.Template:
         raise TemplateError(f"chat template: {error}") from error
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     # jinja's own filter escapes for HTML, which a model must not see.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise_exception(message: str) -> None:

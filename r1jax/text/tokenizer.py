@@ -77,8 +77,10 @@ class Tokenizer:
         if config.exists():
             try:
                 settings = json.loads(config.read_text())
-            except json.JSONDecodeError as error:
+            except ValueError as error:  # no JSON, or no text
                 raise TokenizerError(f"{config}: not JSON ({error})") from error
+            if not isinstance(settings, dict):
+                raise TokenizerError(f"{config}: expected a JSON object, found {type(settings).__name__}")
         jinja = file.with_name("chat_template.jinja")
         if jinja.exists():
             settings["chat_template"] = jinja.read_text()
@@ -124,8 +126,9 @@ class Tokenizer:
             raise TokenizerError(f"{self._source}: {self._why_not(text, error)}") from error
 
     def decode(self, ids: Sequence[int], skip_special: bool = False) -> str:
-        """The text of `ids`; `skip_special` leaves out EOS, BOS and padding (think tags stay).
+        """The text of `ids`; `skip_special` leaves out what tokenizer.json marks as special.
 
+        EOS and padding are, in a tokenizer made here; whether think tags are is for the file of another to say.
         Ids beyond the vocabulary, which a padded embedding can produce, stand for no text.
         """
         return self._backend.decode([int(one) for one in ids], skip_special_tokens=skip_special)
@@ -137,7 +140,11 @@ class Tokenizer:
     def _special(self, name: str) -> str | None:
         """The spelling of a special token, given as a string or as the dict of an added token."""
         value = self._settings.get(name)
-        token = value["content"] if isinstance(value, dict) else value
+        token = value.get("content") if isinstance(value, dict) else value
+        if value is not None and not isinstance(token, str):
+            raise TokenizerError(
+                f"{self._source}: {name}: expected a string, or an object with one as its content, found {value!r}"
+            )
         if token is not None and self._backend.token_to_id(token) is None:
             raise TokenizerError(f"{self._source}: {name} is {token!r}, which the vocabulary lacks")
         return token
@@ -207,9 +214,12 @@ def _added(token: str, *, special: bool) -> tokenizers.AddedToken:
 def _chat_template(settings: dict[str, Any], source: str) -> str | None:
     """The chat template; of several named ones, the one named `default`."""
     template = settings.get("chat_template")
-    if not isinstance(template, list):
-        return template
-    named = {one["name"]: one["template"] for one in template}
-    if "default" not in named:
-        raise TokenizerError(f"{source}: expected a chat template named default, found {sorted(named)}")
-    return named["default"]
+    if isinstance(template, list):
+        entries = [one for one in template if isinstance(one, dict)]
+        named = {one["name"]: one.get("template") for one in entries if isinstance(one.get("name"), str)}
+        if "default" not in named:
+            raise TokenizerError(f"{source}: expected a chat template named default, found {sorted(named)}")
+        template = named["default"]
+    if not isinstance(template, str | None):
+        raise TokenizerError(f"{source}: expected a chat template that is a string, found {template!r}")
+    return template

@@ -3,11 +3,31 @@
 import ctypes
 import os
 import pathlib
+import subprocess
 import time
 
-from r1jax.rewards.verdicts import Isolation, Item, Reward, Score, Status
+import numpy as np
+
+from r1jax.config import RewardConfig, RewardsConfig, RewardSetConfig
+from r1jax.rewards.verdicts import Isolation, Item, Reward, Score, Status, require_field
 
 HUNG_POWER_EXPONENT = 9**9  # 9 ** (9 ** 9) computes for minutes, in C, and holds the interpreter's lock
+DEADLINE_SECONDS = 1.0
+
+
+def config(*names, **settings):
+    """One set of the named rewards, and limits that a test can wait for."""
+    rewards = RewardSetConfig("default", tuple(RewardConfig(name) for name in names))
+    return RewardsConfig(
+        sets=(rewards,), **{"workers": 2, "deadline_seconds": DEADLINE_SECONDS, "worker_memory_mib": 512} | settings
+    )
+
+
+def grade(service, action, **record):
+    """The score of an item that does `action`."""
+    (verdict,) = service.score([Item({"id": action, **record}, action)])
+    (score,) = verdict.scores.values()
+    return score
 
 
 def act(what: str, item: Item) -> Score:
@@ -55,6 +75,29 @@ def print_much(item: Item) -> None:
     assert os.read(0, 1) == b""  # the requests are out of reach, too
 
 
+def leave_a_child(item: Item) -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    pathlib.Path(item.record["pid_file"]).write_text(str(child.pid))
+    die(item) if item.record["then"] == "die" else hang(item)
+
+
+def print_at_length(item: Item) -> Score:
+    os.ftruncate(2, 200 * 2**20)  # as if so much had been printed
+    return name_process(item)
+
+
+def die_at_length(item: Item) -> None:
+    os.ftruncate(2, 200 * 2**20)
+    os.lseek(2, 0, os.SEEK_END)
+    os.write(2, b"these were its last words")
+    os._exit(3)
+
+
+def fill_the_disk(item: Item) -> None:
+    with open(item.record["file"], "wb") as file:
+        file.truncate(2**30)
+
+
 def name_process(item: Item) -> Score:
     return Score(1.0, Status.CORRECT, str(os.getpid()))
 
@@ -71,6 +114,12 @@ ACTIONS = {
     "die once": die_once,
     "print": print_much,
     "name process": name_process,
+    "leave a child": leave_a_child,
+    "print at length": print_at_length,
+    "die at length": die_at_length,
+    "fill the disk": fill_the_disk,
+    "numpy": lambda item: Score(np.float32(1.0), Status.CORRECT, "numpy"),
+    "missing field": lambda item: require_field(item, "gone", "faults"),
     "sleep": lambda item: time.sleep(0.5),
     "out of range": lambda item: Score(1.5, Status.CORRECT),
     "mask": lambda item: Score(None, Status.VERIFIER_ERROR),

@@ -24,6 +24,11 @@ RECORD = {"id": "c1", "numbers": [3, 25, 4], "target": 71}  # 25 * 3 - 4 = 71
         r"25 \cdot 3 - 4 = 7 1",
         "2 5 * 3 - 4",  # digits as tokens of a word-level tokenizer
         "（25 * 3） - 4",
+        "25 * 3 - 4.",
+        r"\(25 * 3 - 4\)",
+        r"\[25 * 3 - 4 = 71\].",
+        "**25*3-4**",
+        "[25 * 3] - 4",
     ],
 )
 def test_solutions(answer):
@@ -59,6 +64,13 @@ def test_what_is_no_solution(answer, why):
     assert not solves(answer, [3, 25, 4], 71), why
 
 
+def test_a_negative_target_may_be_stated():
+    assert solves("3 - 5 = -2", [3, 5], -2)
+    assert solves("3 - 5 = - 2.", [3, 5], -2)
+    assert not solves("3 - 5 = 2", [3, 5], -2)
+    assert not solves("5 - 3 = -2", [3, 5], 2)
+
+
 def test_a_listed_number_may_be_used_as_often_as_it_is_listed():
     assert solves("(7 + 7) / 2", [7, 2, 7], 7)
     assert not solves("7 + 2 - 2", [7, 2, 7], 7)
@@ -91,6 +103,12 @@ def test_a_reward_reads_the_answer_and_not_the_thinking():
 def test_a_record_without_numbers_is_named():
     with pytest.raises(ValueError, match="record 'c2': the countdown reward expects the field 'numbers'"):
         countdown_reward([Item({"id": "c2", "target": 3}, "")])
+
+
+@pytest.mark.parametrize("fields", [{"numbers": [1.5, 2]}, {"numbers": "34"}, {"numbers": 5}, {"target": 3.9}])
+def test_numbers_that_are_no_integers_name_their_record(fields):
+    with pytest.raises(ValueError, match=f"record 'c3': the countdown reward expects the field '{next(iter(fields))}'"):
+        countdown_reward([Item({"id": "c3", "numbers": [1, 2], "target": 3} | fields, "<answer> 1 + 2 </answer>")])
 
 
 @pytest.mark.parametrize(

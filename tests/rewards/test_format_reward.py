@@ -39,6 +39,10 @@ BROKEN = {
     "capitals": "<Think> a </Think> <answer> 9 </answer>",
     "a second block in disguise": "<think> a < / THINK > b </think> <answer> 9 </answer>",
     "a self-closing tag": "<think> a <think/> </think> <answer> 9 </answer>",
+    "a second block with attributes": "<think> a <think x> b </think> <answer> 9 </answer>",
+    "a closing tag with attributes": "<think> a </think now> b </think> <answer> 9 </answer>",
+    "a self-closing tag with attributes": '<think> a <answer id="2" /> </think> <answer> 9 </answer>',
+    "our own tags in fenced code": "<think> a </think> <answer>\n```\n<answer>\n```\n</answer>",
     "unknown tags in the answer": "<think> a </think> <answer> <final>9</final> </answer>",
     "unknown tags in the thinking": "<think> <step> a </step> </think> <answer> 9 </answer>",
 }
@@ -59,7 +63,7 @@ def test_the_reward_is_one_or_zero_and_judges_no_answer():
     assert format_reward(items) == [Score(1.0, Status.SCORED), Score(0.0, Status.SCORED)]
 
 
-@pytest.mark.parametrize("piece", ["<think>", "< " * 8, "<a", "```", "<answer", "<b></b>", "</"])
+@pytest.mark.parametrize("piece", ["<think>", "< " * 8, "<a", "```", "<answer", "<answer" + " " * 90, "<b></b>", "</"])
 def test_degenerate_completions_cost_little(piece):
     start = time.process_time()
     keeps_format("<think> x " + piece * 50_000 + " </think> <answer> 1 </answer>")

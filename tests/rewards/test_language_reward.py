@@ -2,6 +2,7 @@
 
 import pytest
 
+from r1jax.errors import UserError
 from r1jax.rewards.language import language_reward
 from r1jax.rewards.verdicts import Item, Score, Status
 
@@ -42,6 +43,11 @@ def test_nothing_to_count_earns_nothing():
 def test_an_item_without_language_and_question_names_its_record():
     with pytest.raises(ValueError, match="record 'r3': the language reward expects the field 'question'"):
         language_reward([Item({"id": "r3"}, "<think> a </think>")])
+
+
+def test_a_language_that_is_not_counted_names_its_record():
+    with pytest.raises(UserError, match="record 'r4': .* expects the field 'language' to be one of en, zh, found 'fr'"):
+        language_reward([Item({"id": "r4", "language": "fr"}, "<think> bonjour </think>")])
 
 
 def test_scores_come_in_the_order_of_the_items():

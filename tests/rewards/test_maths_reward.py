@@ -27,6 +27,11 @@ def item(gold, answer):
         ("10", r"The sum is $\boxed{10}$.", Status.CORRECT),
         (18, "18", Status.CORRECT),  # a gold that the data set has as a number
         ("-3", "3", Status.WRONG),
+        ("10000", r"10\ 000", Status.CORRECT),
+        ("0", r"10\ 000", Status.WRONG),  # math-verify reads 10 times 0
+        ("0.0000001", "0.0000002", Status.WRONG),
+        ("east", "seat", Status.WRONG),  # math-verify reads products
+        ("5", "5" + " or 5" * 500, Status.WRONG),  # not worth a deadline
     ],
 )
 def test_strings_and_numbers_decide_without_math_verify(gold, answer, status):
@@ -45,7 +50,17 @@ def test_strings_and_numbers_decide_without_math_verify(gold, answer, status):
         ("x=3", "3", Status.CORRECT),
         ("(1,2)", "(2,1)", Status.WRONG),
         ("5", "5 or 6", Status.WRONG),  # no hedging
-        ("5", "6} or $5$", Status.WRONG),  # no way out of the box that the answer is put in
+        ("5", "6} or $5$", Status.WRONG),  # no way out of the box that the answer is put in,
+        ("5", "5} 6", Status.WRONG),
+        ("5", "5} or anything", Status.WRONG),
+        ("5", "5}{6", Status.WRONG),
+        ("6", r"5\} 6", Status.WRONG),  # not by a brace that is text, either
+        (r"\{1, 2\}", r"\left\{2, 1\right\}", Status.CORRECT),
+        ("234", "1、 234", Status.WRONG),
+        ("1, 2", "2、1", Status.CORRECT),
+        (r"6.6\times 10^{-34}", r"9.1\times 10^{-31}", Status.WRONG),
+        (r"6.6\times 10^{-34}", r"66\cdot 10^{-35}", Status.CORRECT),
+        ("0", r"\sqrt{3+2\sqrt{2}}-1-\sqrt{2}", Status.CORRECT),
         (r"\sqrt{2}", "1.5", Status.WRONG),
         ("5", "???", Status.WRONG),
     ],

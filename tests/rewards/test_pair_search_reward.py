@@ -53,6 +53,13 @@ def test_statuses():
     ]
 
 
+@pytest.mark.parametrize("fields", [{"numbers": "64"}, {"numbers": ["x"]}, {"target": 10.5}])
+def test_numbers_that_are_no_integers_name_their_record(fields):
+    message = f"record 'p1': the pair_search reward expects the field '{next(iter(fields))}' to be"
+    with pytest.raises(ValueError, match=message):
+        pair_search_reward([Item(RECORD | fields, "<answer> 6 4 </answer>")])
+
+
 def test_degenerate_answers_break_nothing():
     for answer in ("9" * 100_000 + " 4", "6" + " " * 100_000 + "x", "(" * 100_000, "6 " * 50_000):
         assert not is_solution(answer, [6, 4], 10)

@@ -1,17 +1,21 @@
 """No worker outlives the process that started it, however that one ends; nothing here loads jax."""
 
+import dataclasses
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 
 import pytest
 
 from r1jax.config import RewardConfig, RewardsConfig, RewardSetConfig
 from r1jax.rewards.service import RewardService
 from r1jax.rewards.verdicts import Item
+from r1jax.rewards.worker_process import DeadlineExceeded, WorkerDied, WorkerProcess
 
 CONFIG = RewardsConfig(
     sets=(RewardSetConfig("default", (RewardConfig("reward_faults:FAULTS"),)),), deadline_seconds=300.0, workers=1
@@ -98,6 +102,64 @@ def test_an_idle_worker_ignores_signals_to_the_group_and_ends_with_its_pipe():
         os.kill(worker, signal.SIGINT)
         assert service.score([Item({}, "name process")])[0].answer == str(worker)
     assert not is_alive(worker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("then", ["die", "hang"])
+def test_what_a_worker_has_started_ends_with_it(tmp_path, then):
+    with RewardService(dataclasses.replace(CONFIG, deadline_seconds=2.0)) as service:
+        service.submit("a", Item({"pid_file": str(tmp_path / "pid"), "then": then}, "leave a child"))
+        child = read_pid(tmp_path / "pid")
+        assert len(list(service.results(block=True))) == 1
+        wait_for(lambda: not is_alive(child), "the end of the worker's child")
+
+
+def test_a_worker_that_has_printed_much_is_replaced():
+    with RewardService(CONFIG) as service:
+        first = service.score([Item({}, "print at length")])[0].answer
+        assert service.score([Item({}, "name process")])[0].answer != first
+        assert service.health()["respawns"] == 0
+
+
+@pytest.fixture
+def worker():
+    process = WorkerProcess(["reward_faults:FAULTS"], memory_mib=512)
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.reap()
+
+
+def ask(action, padding=0):
+    item = dataclasses.asdict(Item({"padding": "x" * padding}, action))
+    return {"operation": "score", "reward": "reward_faults:FAULTS", "item": item}
+
+
+def test_a_worker_that_has_stopped_cannot_hold_up_a_long_request(worker):
+    failures = []
+
+    def request():
+        with pytest.raises(DeadlineExceeded):
+            worker.request(ask("nothing", padding=2**20), deadline_seconds=0.5)
+        failures.append(DeadlineExceeded)
+
+    assert worker.request(ask("nothing", padding=2**20), deadline_seconds=60.0)["result"][0] == 1.0
+    os.kill(worker.pid, signal.SIGSTOP)
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(WAIT_SECONDS)
+    assert failures == [DeadlineExceeded]
+
+
+def test_only_the_last_of_what_a_worker_has_printed_is_read(worker):
+    tracemalloc.start()
+    try:
+        with pytest.raises(WorkerDied, match="exit code 3: .*these were its last words"):
+            worker.request(ask("die at length"), deadline_seconds=60.0)
+        assert tracemalloc.get_traced_memory()[1] < 2**20  # of 200 MiB
+    finally:
+        tracemalloc.stop()
 
 
 def test_rewards_do_not_load_jax():

@@ -31,6 +31,8 @@ def test_a_reward_of_the_users_declares_its_own_range():
     [
         ("no_such_module:f", "expected a module that can be imported, found 'no_such_module:f'"),
         ("reward_faults:missing", "called 'missing' in reward_faults, found None"),
+        (":f", "expected module:function with the module's full name, found ':f'"),
+        ("..m:f", "full name, found '..m:f'"),
         ("reward_faults:NOT_A_REWARD", "found 'a string'"),
     ],
 )

@@ -3,9 +3,23 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
-from r1jax.rewards.verdicts import MASKED, Item, Reward, RewardError, Score, Status, Verdict, checked_scores
+from r1jax.errors import UserError
+from r1jax.rewards.verdicts import (
+    MASKED,
+    Item,
+    Reward,
+    RewardError,
+    Score,
+    Status,
+    Verdict,
+    checked_scores,
+    require_field,
+    require_integer,
+    require_integers,
+)
 
 RIGHT = Score(1.0, Status.CORRECT, "42")
 WELL_FORMED = Score(0.5, Status.SCORED)
@@ -74,10 +88,48 @@ def test_an_unbounded_reward_must_still_be_finite():
         checked_scores("mine", reward, [Item({}, "")])
 
 
-@pytest.mark.parametrize(("scores", "found"), [([], "found 0"), ([0.5], "expected a Score, found 0.5")])
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.int64(1), 1, True])
+def test_a_number_of_any_type_becomes_a_float_that_json_carries(value):
+    reward = Reward(lambda items: [Score(value, Status.SCORED)], low=0.0, high=1.0)
+    (score,) = checked_scores("mine", reward, [Item({}, "")])
+    assert type(score.value) is float
+    assert json.loads(json.dumps(score.to_json())) == [float(value), "scored", None]
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ([], "found 0"),
+        (None, "expected 1 scores, found None"),
+        ([0.5], "expected a Score, found 0.5"),
+        ([Score("1", Status.SCORED)], "record 'r7': expected a value that is a number or None"),
+        ([Score(1.0, "scored")], "record 'r7': expected a status of Status"),
+        ([Score(1.0, Status.CORRECT, 42)], "record 'r7': expected an answer that is a str or None"),
+        ([Score(10**400, Status.SCORED)], "record 'r7': expected a finite value"),
+    ],
+)
 def test_anything_but_one_score_an_item_names_the_reward(scores, found):
     with pytest.raises(RewardError, match=f"reward mine.*{found}"):
-        checked_scores("mine", Reward(lambda items: scores, low=0.0, high=1.0), [Item({}, "")])
+        checked_scores("mine", Reward(lambda items: scores, low=0.0, high=math.inf), [Item({"id": "r7"}, "")])
+
+
+def test_a_field_without_a_value_is_not_listed_as_found():
+    with pytest.raises(UserError, match="record 'r7': the mine reward expects the field 'answer', found id, level$"):
+        require_field(Item({"id": "r7", "level": 3, "answer": None, "hint": None}, ""), "answer", "mine")
+
+
+@pytest.mark.parametrize("found", [[1.5, 2], "34", 5, ["x"], [True, 2], [[1], 2]])
+def test_a_list_of_integers_is_nothing_else(found):
+    assert require_integers(Item({"numbers": [3, -4]}, ""), "numbers", "mine") == [3, -4]
+    with pytest.raises(UserError, match="record 'r7': the mine reward expects the field 'numbers' to be a list of int"):
+        require_integers(Item({"id": "r7", "numbers": found}, ""), "numbers", "mine")
+
+
+@pytest.mark.parametrize("found", [3.9, "3", [3], True])
+def test_an_integer_is_nothing_else(found):
+    assert require_integer(Item({"target": 0}, ""), "target", "mine") == 0
+    with pytest.raises(UserError, match="record 'r7': the mine reward expects the field 'target' to be an integer"):
+        require_integer(Item({"id": "r7", "target": found}, ""), "target", "mine")
 
 
 def test_an_empty_range_is_refused():

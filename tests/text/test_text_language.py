@@ -43,6 +43,7 @@ def test_nothing_to_count_is_zero(text):
         r"\(speed\)",
         r"\[speed\]",
         r"\begin{align}speed &= way\end{align}",
+        r"\begin{align}\begin{cases}speed &= way\end{cases}\end{align}",
         r"\alpha",
         "<think>",
         "</answer>",

@@ -193,11 +193,19 @@ def test_chat_templates_have_the_functions_they_expect(tokenizer_with):
     )
 
 
+def test_tojson_takes_what_transformers_gives_it(tokenizer_with):
+    source = "{{ messages[0] | tojson(ensure_ascii=True, separators=(',', ':'), sort_keys=True) }}"
+    rendered = render_prompt(TemplateConfig("chat"), "<是>", tokenizer_with(chat_template=source))
+    assert rendered.text == '{"content":"<\\u662f>","role":"user"}'
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ("{{ raise_exception('roles must alternate') }}", "chat template: roles must alternate"),
         ("{{ messages", "chat template: "),
+        ("{{ 1 + 'a' }}", "chat template: TypeError: unsupported operand"),
+        ("{{ 1 // 0 }}", "chat template: ZeroDivisionError"),
         ("{{ missing.field }}", "chat template: 'missing' is undefined"),
         ("{{ messages.append(1) }}", "chat template: .*unsafe"),
         ("{{ ''.__class__.__mro__ }}", "chat template: .*unsafe"),

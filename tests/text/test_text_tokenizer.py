@@ -193,6 +193,24 @@ def test_loading_errors_are_one_line_with_the_file(tmp_path):
         Tokenizer.load(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", "tokenizer_config.json: expected a JSON object, found list"),
+        (b"\xff", "tokenizer_config.json: not JSON"),
+        (b'{"eos_token": {"x": 1}}', "eos_token: expected a string, or an object with one .* found {'x': 1}"),
+        (b'{"eos_token": 5}', "eos_token: expected a string, .* found 5"),
+        (b'{"eos_token": "<think>", "chat_template": 5}', "expected a chat template that is a string, found 5"),
+        (b'{"eos_token": "<think>", "chat_template": ["a", {"name": 1}]}', r"named default, found \[\]"),
+    ],
+)
+def test_settings_of_a_wrong_shape_are_an_error_of_one_line(tmp_path, content, message):
+    bpe().save(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_bytes(content)
+    with pytest.raises(TokenizerError, match=message):
+        Tokenizer.load(str(tmp_path))
+
+
 def test_the_real_deepseek_tokenizer(tmp_path):
     file = DATA / "deepseek_r1_tokenizer.json.gz"
     if not file.exists():
