@@ -10,7 +10,7 @@ PYTEST_FLAGS ?= -n 2
 help:
 	@echo "make demo      R1-Zero in miniature, from nothing, on a CPU (into $(WORKDIR))"
 	@echo "make test      the fast tests"
-	@echo "make test-all  the slow rings: kill tests, several processes, the miniature's claims"
+	@echo "make test-all  the slow rings: kill tests, parity with transformers, several processes, the miniature's claims"
 	@echo "make lint      ruff over the tree"
 	@echo "make bench     the rollout and update benchmarks, as JSON"
 	@echo "make clean     forget the environment and the caches (runs/ is kept)"
@@ -26,13 +26,18 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+# The parity ring compares with torch and transformers: half a gigabyte, so apart.
+$(VENV)/installed-parity: $(VENV)/installed-test
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,parity]'
+	@touch $@
+
 demo: $(VENV)/installed
 	$(PY) experiments/run.py --config=experiments/configs/tiny_zero.py --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-test
 	$(PY) -m pytest $(PYTEST_FLAGS)
 
-test-all: $(VENV)/installed-test
+test-all: $(VENV)/installed-parity
 	$(PY) -m pytest -m slow $(PYTEST_FLAGS)
 
 lint: $(VENV)/installed-test

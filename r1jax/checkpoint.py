@@ -5,9 +5,9 @@ can be saved; `None` and empty nodes leave no trace) and `FOLDER/<step>/extras` 
 state and the like). A checkpoint appears under its final name only when it is whole: a process killed during
 a save leaves a temporary folder, which the next Checkpointer removes.
 
-Order of resume, whoever writes a stage: (1) restore the newest checkpoint, (2) set the data iterators from
-its extras, (3) truncate metrics and samples to its step, (4) replay the journal entries from its step on.
-For (3) to lose nothing, metrics are flushed *before* the checkpoint of their step is saved.
+Order of resume, whoever writes a stage: (1) restore the newest checkpoint, (2) truncate metrics and samples
+to its step, (3) set the data iterators from its extras, (4) replay the journal entries from its step on.
+For (2) to lose nothing, metrics are flushed *before* the checkpoint of their step is saved.
 """
 
 from __future__ import annotations

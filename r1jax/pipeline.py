@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import jax
 
 from r1jax.config import EvaluateConfig, GrpoConfig, PretrainConfig, RunConfig, SftConfig, StageConfig
+from r1jax.errors import UserError
+from r1jax.models.pretrained import resolved
 from r1jax.report import page, table
 from r1jax.stages import grpo, pretrain, sft
 from r1jax.stages.context import RunContext, open_context
@@ -34,8 +36,14 @@ def run(
     """Runs the stages of `config` in the workdir `path`, or those named in `stages`, in the config's order.
 
     The mesh lies over `devices`, or over all there are. Skips what is done, resumes what is not. A stage that fails
-    leaves the finished ones usable; its error is raised.
+    leaves the finished ones usable; its error is raised. UserError where several processes have joined.
     """
+    if jax.process_count() > 1:  # each would draw the same rows and write the same files
+        raise UserError(
+            f"run: expected one process, found {jax.process_count()}: stages do not span several hosts yet; start one "
+            "process for each run (all devices of its host may be used)"
+        )
+    config = resolved(config)
     workdir = Workdir(path)
     chosen = [config.stage(name).name for name in stages] if stages is not None else None
     plans = workdir.claim(config)

@@ -43,7 +43,7 @@ from r1jax.rewards.verdicts import Item, Score, Status, Verdict
 from r1jax.sampler.engine import Completion, Request, Sampler
 from r1jax.stages import rollout as rollouts
 from r1jax.stages.context import RunContext
-from r1jax.stages.grading import Graded, render
+from r1jax.stages.grading import Graded, Prompt, render
 from r1jax.stages.policy_batch import policy_batches
 from r1jax.text.tokenizer import Tokenizer
 from r1jax.workdir import Workdir
@@ -146,10 +146,15 @@ class Bench:
 
         return update_on
 
+    def prompts(self) -> list[Prompt]:
+        """The records, rendered."""
+        longest = self.stage.sampler.max_prompt_tokens
+        return render(self.records, self.stage.template, self.run, max_prompt_tokens=longest)
+
     def made_up_rollout(self) -> rollouts.Rollout:
         """A rollout of random tokens, as `collect` would have returned it."""
         shape = self.shape
-        prompts = render(self.records, self.stage.template, self.run)
+        prompts = self.prompts()
         (reward,) = self.run.config.rewards.sets[0].rewards
 
         def graded(prompt: int, sample: int) -> Graded:
@@ -168,7 +173,7 @@ def rollout_workload(bench: Bench) -> Callable[[], None]:
     sampler.load(bench.params())
     requests = [
         Request(prompt=number, tokens=prompt.rendered.token_ids, num_samples=bench.shape.group)
-        for number, prompt in enumerate(render(bench.records, bench.stage.template, bench.run))
+        for number, prompt in enumerate(bench.prompts())
     ]
     sampling = SamplingConfig(temperature=TEMPERATURE, top_p=None, max_new_tokens=bench.shape.new_tokens)
 
@@ -191,7 +196,7 @@ def step_workload(bench: Bench) -> Callable[[], None]:
     prompts = epochs(bench.records, seed=0, batch_size=bench.shape.prompts)
 
     def once() -> None:
-        sampler.load(bench.state.params)
+        sampler.load(bench.state.policy)
         update_on(rollouts.collect(bench.stage, 0, run=bench.run, sampler=sampler, prompts=prompts))
 
     return once

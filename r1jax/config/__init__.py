@@ -1,12 +1,15 @@
 """Frozen, hashable dataclasses: everything that a run can be told. No field hides a default.
 
-Reading order: model, learn, rollout, data, stages; `flags` turns `--config.a.b=value` into a changed config.
+Reading order: model_parts, model, mesh, learn, rollout, data, stages; `flags` turns `--config.a.b=value` into a changed
+config.
 """
 
 from r1jax.config.checks import ConfigError, check
 from r1jax.config.data import DataConfig, TemplateConfig, TokenizerConfig
 from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
-from r1jax.config.model import MESH_AXES, MeshConfig, ModelConfig, RopeConfig
+from r1jax.config.mesh import MESH_AXES, MeshConfig
+from r1jax.config.model import ModelConfig, PretrainedConfig
+from r1jax.config.model_parts import LatentConfig, LoraConfig, MoeConfig, RopeConfig
 from r1jax.config.rollout import RewardConfig, RewardsConfig, RewardSetConfig, SamplerConfig, SamplingConfig
 from r1jax.config.stages import (
     EvaluateConfig,
@@ -30,12 +33,16 @@ __all__ = [
     "EvaluationConfig",
     "GateConfig",
     "GrpoConfig",
+    "LatentConfig",
     "LoggingConfig",
+    "LoraConfig",
     "MeshConfig",
     "ModelConfig",
+    "MoeConfig",
     "OptimizerConfig",
     "PolicyLossConfig",
     "PretrainConfig",
+    "PretrainedConfig",
     "RewardConfig",
     "RewardSetConfig",
     "RewardsConfig",

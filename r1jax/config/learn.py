@@ -118,6 +118,8 @@ class PolicyLossConfig:
         check(self.clip_high >= 0, "loss.clip_high", "0 or more", self.clip_high)
         check(self.dual_clip is None or self.dual_clip > 1, "loss.dual_clip", "above 1 or None", self.dual_clip)
         check(self.kl_coefficient >= 0, "loss.kl_coefficient", "0 or more", self.kl_coefficient)
+        check(self.kl_in_reward >= 0, "loss.kl_in_reward", "0 or more", self.kl_in_reward)
+        check(self.kl_horizon >= 1, "loss.kl_horizon", "1 or more", self.kl_horizon)
         check(self.kl_target is None or self.kl_target > 0, "loss.kl_target", "above 0 or None", self.kl_target)
         check(
             self.kl_target is None or self.kl_coefficient > 0,

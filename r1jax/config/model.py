@@ -1,4 +1,4 @@
-"""What a model is, and the device mesh it lives on."""
+"""What a model is."""
 
 from __future__ import annotations
 
@@ -6,35 +6,14 @@ import dataclasses
 from typing import Literal
 
 from r1jax.config.checks import check
-
-MESH_AXES = ("data", "fsdp", "context", "expert", "tensor")
-
-
-@dataclasses.dataclass(frozen=True)
-class RopeConfig:
-    """Rotary position embedding. `llama3` is the frequency rescaling of Llama 3.1 and later."""
-
-    theta: float = 10_000.0
-    scaling: Literal["none", "linear", "llama3"] = "none"
-    factor: float = 1.0
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    original_max_positions: int = 8192
-
-    def __post_init__(self):
-        check(self.theta > 0, "rope.theta", "a positive number", self.theta)
-        check(self.factor >= 1, "rope.factor", "a number of at least 1", self.factor)
-        check(
-            self.high_freq_factor > self.low_freq_factor,
-            "rope.high_freq_factor",
-            f"more than rope.low_freq_factor={self.low_freq_factor}",
-            self.high_freq_factor,
-        )
+from r1jax.config.model_parts import LatentConfig, LoraConfig, MoeConfig, RopeConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A dense decoder: Qwen2/2.5 (attention_bias), Qwen3 (qk_norm), Llama 3.x (rope.scaling)."""
+    """A decoder: Qwen2/2.5 (attention_bias), Qwen3 (qk_norm), Llama 3.x (rope.scaling), Qwen3-MoE (qk_norm, moe),
+    DeepSeek-V3/R1 (latent, moe).
+    """
 
     vocab_size: int
     hidden_size: int
@@ -50,6 +29,10 @@ class ModelConfig:
     tie_embeddings: bool = False
     norm_eps: float = 1e-6
     rope: RopeConfig = RopeConfig()
+    latent: LatentConfig | None = None  # in place of grouped-query attention
+    moe: MoeConfig | None = None  # in place of the feed-forward
+    lora: LoraConfig | None = None  # train low-rank adapters; None: train all parameters
+    head: Literal["tokens", "score"] = "tokens"  # score: one number a token, for reward models
     init_range: float = 0.02
     zero_init_outputs: bool = False  # start every block as the identity
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -69,6 +52,22 @@ class ModelConfig:
             "logits_budget_bytes",
         ):
             check(getattr(self, name) >= 1, f"model.{name}", "a positive integer", getattr(self, name))
+        if self.latent is not None:
+            self._check_latent()
+        else:
+            self._check_grouped()
+        if self.moe is not None:
+            check(
+                self.moe.first_dense_layers < self.num_layers,
+                "model.moe.first_dense_layers",
+                f"less than model.num_layers={self.num_layers}",
+                self.moe.first_dense_layers,
+            )
+            check(self.gated_ffn, "model.gated_ffn", "True (experts are gated)", self.gated_ffn)
+        if self.head == "score":
+            check(not self.tie_embeddings, "model.tie_embeddings", "False (a score head has no tokens)", True)
+
+    def _check_grouped(self) -> None:
         check(
             self.num_heads % self.num_kv_heads == 0,
             "model.num_kv_heads",
@@ -84,24 +83,50 @@ class ModelConfig:
             )
         check(self.head_width % 2 == 0, "model.head_size", "an even number (rotary pairs)", self.head_width)
 
+    def _check_latent(self) -> None:
+        check(
+            self.num_kv_heads == self.num_heads,
+            "model.num_kv_heads",
+            f"model.num_heads={self.num_heads} (latent attention shares no heads)",
+            self.num_kv_heads,
+        )
+        for name in ("attention_bias", "qk_norm"):
+            check(not getattr(self, name), f"model.{name}", "False with latent attention", getattr(self, name))
+        check(self.head_size is None, "model.head_size", "None (model.latent gives the sizes)", self.head_size)
+
     @property
     def head_width(self) -> int:
+        """The width of a query's head."""
+        if self.latent is not None:
+            return self.latent.nope_size + self.latent.rope_size
         return self.head_size if self.head_size is not None else self.hidden_size // self.num_heads
+
+    @property
+    def rotated_width(self) -> int:
+        """The dims of a head that are turned to its position."""
+        return self.head_width if self.latent is None else self.latent.rope_size
 
 
 @dataclasses.dataclass(frozen=True)
-class MeshConfig:
-    """Devices along each axis. One axis may be None: it takes the devices that the others leave."""
+class PretrainedConfig:
+    """A model by reference, in the place of a ModelConfig: set exactly one of `path` and `preset`.
 
-    data: int | None = None
-    fsdp: int | None = 1
-    context: int | None = 1
-    expert: int | None = 1
-    tensor: int | None = 1
+    The other fields are those of ModelConfig that do not decide what the model is, but how it is run.
+    """
+
+    path: str | None = None  # a Hugging Face folder: the model is its config.json, the first weights are its own
+    preset: str | None = None  # a name out of r1jax.models.presets: that shape, from random weights
+    lora: LoraConfig | None = None
+    head: Literal["tokens", "score"] = "tokens"
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "dots", "full"] = "none"
+    scan_unroll: int = 1
+    logits_budget_bytes: int = 256 * 2**20
 
     def __post_init__(self):
-        free = [axis for axis in MESH_AXES if getattr(self, axis) is None]
-        check(len(free) <= 1, "mesh", "at most one axis left as None", " and ".join(free))
-        for axis in MESH_AXES:
-            size = getattr(self, axis)
-            check(size is None or size >= 1, f"mesh.{axis}", "a positive integer or None", size)
+        check(
+            (self.path is None) != (self.preset is None),
+            "model",
+            "exactly one of path and preset",
+            (self.path, self.preset),
+        )

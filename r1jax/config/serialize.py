@@ -14,12 +14,12 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from r1jax.config import data, learn, model, rollout, stages
+from r1jax.config import data, learn, mesh, model, model_parts, rollout, stages
 from r1jax.config.checks import ConfigError
 
 _CLASSES: dict[str, type] = {
     name: value
-    for module in (model, learn, rollout, data, stages)
+    for module in (model_parts, model, mesh, learn, rollout, data, stages)
     for name, value in vars(module).items()
     if dataclasses.is_dataclass(value)
 }
@@ -100,13 +100,16 @@ def _short(value: Any) -> str:
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
-    """A type without its None, and whether it had one: `int | None` -> (int, True)."""
+    """A type without its None, and whether it had one: `int | None` -> (int, True).
+
+    Of several dataclasses (`ModelConfig | PretrainedConfig`) the first stands for all: a value knows its own class.
+    """
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint, False
     members = [member for member in typing.get_args(hint) if member is not type(None)]
-    if len(members) != 1:
-        raise TypeError(f"a config field holds one type or None, not {hint}")
-    return members[0], True
+    if len(members) > 1 and not all(dataclasses.is_dataclass(member) for member in members):
+        raise TypeError(f"a config field holds one type, or dataclasses, or None, not {hint}")
+    return members[0], len(members) < len(typing.get_args(hint))
 
 
 def element_hints(hint: Any, count: int) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ import dataclasses
 from r1jax.config.checks import check
 from r1jax.config.data import DataConfig, TemplateConfig, TokenizerConfig
 from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
-from r1jax.config.model import MeshConfig, ModelConfig
+from r1jax.config.mesh import MeshConfig
+from r1jax.config.model import ModelConfig, PretrainedConfig
 from r1jax.config.rollout import RewardsConfig, SamplerConfig, SamplingConfig
 
 
@@ -53,7 +54,7 @@ class StageConfig:
     """What every stage has."""
 
     name: str
-    start: str | None = None  # an earlier stage, or the folder of a checkpoint; None: random weights
+    start: str | None = None  # an earlier stage, or a folder: a checkpoint or Hugging Face's; None: run.weights
     evaluation: EvaluationConfig | None = None  # at the end of the stage, into eval.json and the summary
     template: TemplateConfig = TemplateConfig()
 
@@ -88,6 +89,15 @@ class TrainingConfig(StageConfig):
             "validation and validate_every set together",
             self.validate_every,
         )
+        for field in ("validate_every", "patience"):
+            value = getattr(self, field)
+            check(value is None or value >= 1, f"{self.name}.{field}", "1 or more, or None", value)
+        check(
+            self.stop_at is None or 0 < self.stop_at <= 1,
+            f"{self.name}.stop_at",
+            "a share in (0, 1], or None",
+            self.stop_at,
+        )
         for field in ("patience", "stop_at", "keep_best"):
             check(
                 not getattr(self, field) or self.validation is not None,
@@ -110,12 +120,26 @@ class PretrainConfig(TrainingConfig):
     batch_rows: int = 8  # packed rows an update
     gate: GateConfig | None = None
 
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.batch_rows >= 1, f"{self.name}.batch_rows", "1 or more", self.batch_rows)
+        check(
+            self.gate is None or not self.keep_best,
+            f"{self.name}.keep_best",
+            "False where there is a gate, which judges the last weights",
+            self.keep_best,
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SftConfig(TrainingConfig):
     """Training on the `response` of the records after their `question`; only the response is scored."""
 
     batch_sequences: int = 64  # examples an update
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.batch_sequences >= 1, f"{self.name}.batch_sequences", "1 or more", self.batch_sequences)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +164,16 @@ class GrpoConfig(TrainingConfig):
         for field in ("rollout_prompts", "minibatches", "inner_epochs", "max_backfill_rounds"):
             check(getattr(self, field) >= 1, f"{self.name}.{field}", "1 or more", getattr(self, field))
         check(self.group_size >= 2, f"{self.name}.group_size", "2 or more", self.group_size)
+        for field in ("overlong_tokens", "reference_refresh_every"):
+            value = getattr(self, field)
+            check(value is None or value >= 1, f"{self.name}.{field}", "1 or more, or None", value)
+        completions = self.rollout_prompts * self.group_size
+        check(
+            self.loss.kl_target is None or 5 * self.loss.kl_horizon > completions,
+            f"{self.name}.loss.kl_horizon",
+            f"more than a fifth of the {completions} completions of a rollout (the KL coefficient would turn negative)",
+            self.loss.kl_horizon,
+        )
         check(
             self.rollout_prompts % self.minibatches == 0,
             f"{self.name}.minibatches",
@@ -182,11 +216,10 @@ class GrpoConfig(TrainingConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(StageConfig):
-    """Nothing but the evaluation of the stage it starts from."""
+    """Nothing but the evaluation of the stage or folder it starts from (None: of the run's first weights)."""
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.start is not None, f"{self.name}.start", "the stage or checkpoint to evaluate", self.start)
         check(self.evaluation is not None, f"{self.name}.evaluation", "an evaluation", self.evaluation)
 
 
@@ -204,12 +237,13 @@ class RunConfig:
     """A whole run: its stages in order, each taking the checkpoint of an earlier one."""
 
     name: str
-    model: ModelConfig
+    model: ModelConfig | PretrainedConfig
     tokenizer: TokenizerConfig
     stages: tuple[StageConfig, ...]
     rewards: RewardsConfig = RewardsConfig()
     mesh: MeshConfig = MeshConfig()
     logging: LoggingConfig = LoggingConfig()
+    weights: str | None = None  # where stages without `start` begin: a Hugging Face folder, a checkpoint; None: random
     seed: int = 0
 
     def __post_init__(self):
@@ -221,6 +255,12 @@ class RunConfig:
                 stage.start is None or stage.start in seen or "/" in stage.start,
                 f"stages.{stage.name}.start",
                 f"an earlier stage ({', '.join(seen) or 'none'}) or the folder of a checkpoint",
+                stage.start,
+            )
+            check(
+                self.model.lora is None or stage.start is None or stage.start in seen,
+                f"stages.{stage.name}.start",
+                "an earlier stage or None with model.lora, whose base is the run's `weights`",
                 stage.start,
             )
             seen.append(stage.name)

@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from r1jax.config import DataConfig, EvaluateConfig, RunConfig, StageConfig
+from r1jax.config import DataConfig, EvaluateConfig, ModelConfig, PretrainedConfig, RunConfig, StageConfig
 from r1jax.config.serialize import to_json
-from r1jax.dryrun.memory import abstract_mesh, count_params, holdings_of, phases_of, total
+from r1jax.dryrun.arrays import abstract_mesh, count_active, count_params, count_trained
+from r1jax.dryrun.memory import brief_peaks, holdings_of, phases_of, total
 from r1jax.dryrun.programs import programs_of
+from r1jax.models.pretrained import resolved
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -24,23 +26,29 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console: Console | None = None) -> None:
     """Prints what the run, or those of its stages, would do and need; reads no data and no weights.
 
-    Needs no more devices than one: a mesh that asks for others is planned for as written, as that of one process
-    (several multiply the rows of a micro-batch by their number). Raises ConfigError for an unknown stage, and for a
-    size that the mesh does not divide.
+    Of a Hugging Face folder its `config.json` alone is read. Needs no more devices than one: a mesh that asks for
+    others is planned for as written, as that of one process (several multiply the rows of a micro-batch by their
+    number). Raises ConfigError for an unknown stage or preset, and for a size that the mesh does not divide;
+    WeightsError for a folder without a model.
     """
     console = console or Console()
+    weights = _first_weights(config)
+    config = resolved(config)
     chosen = config.stages if stages is None else [config.stage(name) for name in stages]
     mesh = abstract_mesh(config.mesh, jax.device_count())
     console.print_json(json.dumps(to_json(config), ensure_ascii=False))
-    console.print(_graph(config))
-    console.print(f"\nparameters  {count_params(config.model):,}")
-    console.print(f"mesh        {_mesh_line(mesh)}")
+    console.print(_graph(config, weights))
+    console.print()
+    for head, line in (_parameter_lines(config.model) | {"mesh": _mesh_line(mesh)}).items():
+        console.print(Text(f"{head:<12}{line}"))
     for stage in chosen:
         console.print()
         console.rule(Text(stage.name, style="bold cyan"), align="left", style="dim")
         console.print(_programs(stage))
         console.print()
         console.print(_memory(stage, config, mesh))
+        for moment, num_bytes in brief_peaks(stage, config, mesh).items():
+            console.print(Text(f"{moment}: {readable(num_bytes)} together (estimate)", style="dim"))
 
 
 def readable(num_bytes: int) -> str:
@@ -56,12 +64,37 @@ def _mesh_line(mesh: AbstractMesh) -> str:
     return f"{mesh.size} device{'s' if mesh.size > 1 else ''}{f': {sizes}' if sizes else ''}{there}"
 
 
-def _graph(config: RunConfig) -> Tree:
+def _first_weights(config: RunConfig) -> str:
+    """What stages without a `start` begin from."""
+    reference = config.model if isinstance(config.model, PretrainedConfig) else None
+    if config.weights is not None or (reference is not None and reference.path is not None):
+        return f"weights of {config.weights or reference.path}"
+    return "random weights" if reference is None else f"random weights in the shape of {reference.preset}"
+
+
+def _parameter_lines(model: ModelConfig) -> dict[str, str]:
+    """How many parameters there are, and where these are not all, how many a token meets and an update changes."""
+    params = count_params(model)
+
+    def part(number: int) -> str:
+        return f"{number:,} ({100 * number / params:.3g} %)"
+
+    lines = {"parameters": f"{params:,}"}
+    if moe := model.moe:
+        shared = f" and {moe.shared_experts} shared" if moe.shared_experts else ""
+        chosen = f"{moe.experts_per_token} of {moe.num_experts} experts{shared}"
+        lines["active"] = f"{part(count_active(model))} for a token: {chosen}"
+    if model.lora is not None:
+        lines["trained"] = f"{part(count_trained(model))}: adapters of rank {model.lora.rank}"
+    return lines
+
+
+def _graph(config: RunConfig, weights: str) -> Tree:
     """The stages under what they start from."""
     root = Tree(Text(config.name, style="bold"))
     nodes: dict[str, Tree] = {}
     for stage in config.stages:
-        start = stage.start if stage.start is not None else "random weights"
+        start = stage.start if stage.start is not None else weights
         if start not in nodes:
             nodes[start] = root.add(Text(start, style="dim"))
         nodes[stage.name] = nodes[start].add(Text(f"{stage.name}: {_stage_line(stage)}"))

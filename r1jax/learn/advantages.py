@@ -103,8 +103,7 @@ def overlong_penalty(num_tokens: int, *, max_new_tokens: int, overlong_tokens: i
 
 
 def kl_penalty(old_logps: np.ndarray, ref_logps: np.ndarray, *, coefficient: float) -> float:
-    """What `kl_in_reward` takes from a reward: coefficient * sum over the tokens of k1 = log pi_old - log
-    pi_ref.
+    """What `kl_in_reward` adds to a reward: -coefficient * the sum over the tokens of k1 = log pi_old - log pi_ref.
 
     k1 stands here only: as a loss its gradient is zero in expectation on-policy (Schulman 2020).
     """

@@ -10,12 +10,32 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, NamedSharding
 from jaxtyping import Array, Float, Int, Shaped
 
-from r1jax.parallel.rules import constrain
+from r1jax.parallel.rules import constrain, spec
 
 LEAST_BLOCKS = 8  # where there are several: so many can be left out, if nothing in them is scored
 LOGIT_BYTES = 4  # logits are float32 whatever the compute dtype
+
+
+def block_positions(
+    num_rows: int, num_positions: int, vocab_size: int, *, budget_bytes: int, mesh: AbstractMesh
+) -> int:
+    """How many positions of all rows make a block of logits: all of them, where they keep to the budget.
+
+    Args:
+      budget_bytes: the most that one [B, block, V] block may take on each device; a single position is the smallest
+        block, whatever it takes.
+      mesh: the mesh in use (empty: one device), over which rows and vocabulary are spread.
+    """
+    shape = (num_rows, 1, vocab_size)
+    if not mesh.empty:
+        shape = NamedSharding(mesh, spec(("batch", None, "act_vocab"), shape, mesh)).shard_shape(shape)
+    position_bytes = math.prod(shape) * LOGIT_BYTES
+    if num_positions * position_bytes <= budget_bytes:
+        return num_positions
+    return max(1, min(budget_bytes // position_bytes, math.ceil(num_positions / LEAST_BLOCKS)))
 
 
 def token_logps(
@@ -34,21 +54,25 @@ def token_logps(
       unembed_DV: the output head, in any dtype; it is cast to that of the hidden states.
       targets_BT: ids in [0, V). At padding any valid id: the caller masks what comes back.
       temperature: above 0; the distribution is softmax(logits / temperature).
-      budget_bytes: the most that one [B, block, V] block of float32 logits may take. A single position of all
-        B rows is the smallest block.
+      budget_bytes: the most that one [B, block, V] block of float32 logits may take on each device of the mesh in
+        use. A single position of all B rows is the smallest block.
       mask_BT: above 0 at the positions that are asked for (prompts and padding are most of a batch); None: all.
         What comes back at the others is finite and means nothing.
     """
     num_rows, num_positions = targets_BT.shape
-    position_bytes = num_rows * unembed_DV.shape[1] * LOGIT_BYTES
-    num_blocks = min(num_positions, math.ceil(num_positions * position_bytes / budget_bytes))
-    if num_blocks <= 1:
+    block = block_positions(
+        num_rows,
+        num_positions,
+        unembed_DV.shape[1],
+        budget_bytes=budget_bytes,
+        mesh=jax.sharding.get_abstract_mesh(),
+    )
+    if block == num_positions:
         return _block_logps(("batch", "length"), unembed_DV, temperature, hidden_BTD, targets_BT)
     if mask_BT is None:
         mask_BT = jnp.ones(targets_BT.shape, bool)
 
     # Blocks run over positions, not rows: rows are sharded over devices and stay where they are.
-    block = math.ceil(num_positions / max(num_blocks, min(LEAST_BLOCKS, num_positions)))
     num_blocks = math.ceil(num_positions / block)
     padding = num_blocks * block - num_positions
     # Scored positions first, so that the blocks behind them need no logits at all.

@@ -19,30 +19,19 @@ import optax.contrib
 from jaxtyping import Array, Float, Int
 
 from r1jax.config import OptimizerConfig
-from r1jax.parallel.rules import is_dims
-
-STACKING_DIMS = ("layers", "experts")  # dims along which matrices are stacked
-
-
-def is_matrix(dims: tuple[str, ...]) -> bool:
-    """Whether a parameter of these logical dims is a weight matrix: neither a norm nor a bias.
-
-    Every matrix of a decoder reads or writes the residual stream (`embed`), which norms and biases do not
-    name.
-    """
-    return "embed" in dims and len(set(dims) - set(STACKING_DIMS)) >= 2
+from r1jax.models.param_dims import input_axes, is_matrix
+from r1jax.parallel.rules import Dims, is_dims
 
 
-def muon_dims(dims: tuple[str, ...]) -> optax.contrib.MuonDimensionNumbers | None:
+def muon_dims(dims: Dims) -> optax.contrib.MuonDimensionNumbers | None:
     """The input and output dims of a matrix that Muon updates; None for parameters that AdamW updates.
 
-    `embed` is the input where it comes first, and the output where it comes last.
+    AdamW takes, besides norms and biases, what reads or makes tokens, scores and an expert's choice.
     """
-    if not is_matrix(dims) or "vocab" in dims:
+    if not is_matrix(dims) or "vocab" in dims or None in dims:
         return None
-    inner = [i for i, name in enumerate(dims) if name not in STACKING_DIMS]
-    split = 1 if dims[inner[0]] == "embed" else len(inner) - 1
-    return optax.contrib.MuonDimensionNumbers(tuple(inner[:split]), tuple(inner[split:]))
+    inputs = input_axes(dims)
+    return optax.contrib.MuonDimensionNumbers(tuple(inputs), tuple(range(inputs.stop, len(dims))))
 
 
 def schedule_factor(config: OptimizerConfig, num_steps: int, step: int | Int[Array, ""]) -> Float[Array, ""] | float:

@@ -44,6 +44,7 @@ class LossSums(NamedTuple):
     sequences: Float[Array, ""]  # with a scored token
     sums: dict[str, Float[Array, ""]]  # of metrics, over tokens
     maxima: dict[str, Float[Array, ""]]  # of metrics, each at least 0
+    load: Float[Array, "L E"] | None = None  # tokens that each expert was given; None without experts
 
 
 def _token_ratio(terms: PolicyTerms, log_ratio_BT):
@@ -75,6 +76,21 @@ def _weighted_likelihood(terms: PolicyTerms, log_ratio_BT, config: PolicyLossCon
     return -jax.lax.stop_gradient(ratio_BT) * terms.advantages * jnp.where(terms.mask > 0, terms.logps, 0.0)
 
 
+def _cut_by_sign(terms: PolicyTerms, ratio_BT, config: PolicyLossConfig):
+    """PPO's minimum takes the cut ratio below where A < 0, above where A > 0; a dual clip cuts above where A < 0."""
+    low_BT = (ratio_BT < 1.0 - config.clip_low) & (terms.advantages < 0)
+    high_BT = (ratio_BT > 1.0 + config.clip_high) & (terms.advantages > 0)
+    if config.dual_clip is not None:
+        high_BT |= (ratio_BT > config.dual_clip) & (terms.advantages < 0)
+    return low_BT, high_BT
+
+
+def _cut_on_both_sides(terms: PolicyTerms, ratio_BT, config: PolicyLossConfig):
+    """CISPO cuts its weight whatever the sign of A; where A is 0 there is nothing to cut."""
+    counts_BT = terms.advantages != 0
+    return (ratio_BT < 1.0 - config.clip_low) & counts_BT, (ratio_BT > 1.0 + config.clip_high) & counts_BT
+
+
 class Weighting(NamedTuple):
     tokens: Callable  # (terms) -> weight of each token in the sum
     total: Callable  # (sequences, tokens, max_new_tokens) -> weight of the sum
@@ -94,16 +110,17 @@ FIXED_LENGTH = Weighting(lambda terms: terms.mask, lambda sequences, tokens, max
 class PolicyLoss(NamedTuple):
     ratio: Callable  # (terms, log_ratio_BT) -> log of the ratio in force at each token
     surrogate: Callable  # (terms, log_ratio_BT, config) -> policy term at each token, to be minimised
+    cut: Callable  # (terms, ratio_BT, config) -> where the surrogate holds a ratio cut from below, and from above
     weighting: Weighting
 
 
 POLICY_LOSSES = {
-    "grpo": PolicyLoss(_token_ratio, _clipped, SEQUENCE_MEAN),
-    "bnpo": PolicyLoss(_token_ratio, _clipped, TOKEN_MEAN),
-    "dr_grpo": PolicyLoss(_token_ratio, _clipped, FIXED_LENGTH),
-    "dapo": PolicyLoss(_token_ratio, _clipped, TOKEN_MEAN),
-    "gspo": PolicyLoss(_sequence_ratio, _clipped, SEQUENCE_MEAN),
-    "cispo": PolicyLoss(_token_ratio, _weighted_likelihood, TOKEN_MEAN),
+    "grpo": PolicyLoss(_token_ratio, _clipped, _cut_by_sign, SEQUENCE_MEAN),
+    "bnpo": PolicyLoss(_token_ratio, _clipped, _cut_by_sign, TOKEN_MEAN),
+    "dr_grpo": PolicyLoss(_token_ratio, _clipped, _cut_by_sign, FIXED_LENGTH),
+    "dapo": PolicyLoss(_token_ratio, _clipped, _cut_by_sign, TOKEN_MEAN),
+    "gspo": PolicyLoss(_sequence_ratio, _clipped, _cut_by_sign, SEQUENCE_MEAN),
+    "cispo": PolicyLoss(_token_ratio, _weighted_likelihood, _cut_on_both_sides, TOKEN_MEAN),
 }
 
 
@@ -131,11 +148,11 @@ def policy_loss(
 
     Args:
       kl_coefficient: beta in force; it may be traced. Whether there is a KL term at all is
-      `config.kl_coefficient > 0`. max_new_tokens: the configured maximum completion length; `dr_grpo` needs
-      it.
+        `config.kl_coefficient > 0`.
+      max_new_tokens: the configured maximum completion length; `dr_grpo` needs it.
     Errors: ValueError where the reference's log-probs or `max_new_tokens` are needed and absent.
     """
-    ratio, surrogate, weighting = POLICY_LOSSES[config.name]
+    ratio, surrogate, _, weighting = POLICY_LOSSES[config.name]
     if config.name == "dr_grpo" and max_new_tokens is None:
         raise ValueError("loss dr_grpo: expected max_new_tokens (the configured maximum), found None; set it")
     if config.kl_coefficient > 0 and terms.ref_logps is None:
@@ -186,12 +203,12 @@ def _metrics(terms, log_ratio_BT, kl_BT, config):
         return jnp.sum(jnp.where(mask_BT > 0, x_BT, 0.0))
 
     ratio_BT = jnp.exp(log_ratio_BT)
-    positive_BT = terms.advantages > 0
+    low_BT, high_BT = POLICY_LOSSES[config.name].cut(terms, ratio_BT, config)
     sums = {
         "entropy": total(terms.entropy),
         "ratio": total(ratio_BT),
-        "clip_low_share": total((ratio_BT < 1.0 - config.clip_low) & (terms.advantages < 0)),
-        "clip_high_share": total((ratio_BT > 1.0 + config.clip_high) & positive_BT),
+        "clip_low_share": total(low_BT),
+        "clip_high_share": total(high_BT),
     }
     maxima = {"ratio_max": jnp.max(jnp.where(mask_BT > 0, ratio_BT, 0.0))}
     if kl_BT is not None:

@@ -12,8 +12,10 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from r1jax.config import ModelConfig, OptimizerConfig, PolicyLossConfig, check
-from r1jax.learn.optimizer import is_matrix, make_optimizer
-from r1jax.models import decoder
+from r1jax.learn.optimizer import make_optimizer
+from r1jax.models import lora
+from r1jax.models.adapters import combined
+from r1jax.models.param_dims import in_compute_dtype
 from r1jax.parallel import rules
 
 
@@ -44,11 +46,15 @@ class StepConfig:
         )
 
     def make_optimizer(self) -> optax.GradientTransformationExtraArgs:
-        return make_optimizer(self.optimizer, self.num_steps, decoder.param_dims(self.model))
+        return make_optimizer(self.optimizer, self.num_steps, lora.trained_dims(self.model))
 
 
 class TrainState(NamedTuple):
-    """Parameters and moments are float32; `reference` is the policy that KL is measured from, or None."""
+    """Parameters and moments are float32; `reference` is the policy that KL is measured from, or None.
+
+    With `model.lora`, `params` and `reference` are adapters to the `frozen` base, which is None otherwise and which
+    checkpoints leave out.
+    """
 
     params: Any
     opt_state: Any
@@ -56,39 +62,51 @@ class TrainState(NamedTuple):
     reference: Any | None
     bad_steps: Int[Array, ""]  # updates skipped in a row because loss or gradient was not finite
     total_bad: Int[Array, ""]  # such updates since the stage began
+    frozen: Any | None = None
+
+    @property
+    def policy(self) -> Any:
+        """All parameters of the policy, as `models.decoder.forward` takes them."""
+        return combined(self.frozen, self.params)
+
+    @property
+    def reference_policy(self) -> Any:
+        """All parameters of the reference."""
+        return combined(self.frozen, self.reference)
 
 
 def init_state(params, *, config: StepConfig, reference: bool = False) -> TrainState:
-    """The state before the first update, from parameters of any float dtype (they become float32 masters).
+    """The state before the first update, from parameters of any float dtype (those trained become float32 masters).
 
     Args:
-      params: as `models.decoder.init` makes them or a checkpoint holds them.
-      reference: whether to keep a frozen copy of the parameters.
+      params: as `models.decoder.init` makes them or a checkpoint holds them; with `model.lora` adapters among them.
+      reference: whether to keep a frozen copy of the policy.
     """
-    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    trained = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), lora.trained(params, config=config.model))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
-        params=params,
-        opt_state=config.make_optimizer().init(params),
+        params=trained,
+        opt_state=config.make_optimizer().init(trained),
         step=zero,
-        reference=reference_copy(params, config=config) if reference else None,
+        reference=reference_copy(trained, config=config) if reference else None,
         # Copies: donated buffers must be distinct.
         bad_steps=jnp.copy(zero),
         total_bad=jnp.copy(zero),
+        frozen=lora.frozen(params, config=config.model),
     )
 
 
 def reference_copy(params, *, config: StepConfig):
-    """A copy of the policy to measure KL from.
+    """A copy of the policy to measure KL from: of its adapters alone where the rest is frozen.
 
     Matrices are held in the compute dtype, to which `forward` casts them anyway.
     """
     dtype = jnp.dtype(config.model.compute_dtype)
 
     def copy(dims, param):
-        return jnp.array(param, dtype if is_matrix(dims) else param.dtype, copy=True)
+        return jnp.array(param, dtype if in_compute_dtype(dims) else param.dtype, copy=True)
 
-    return jax.tree.map(copy, decoder.param_dims(config.model), params, is_leaf=rules.is_dims)
+    return jax.tree.map(copy, lora.trained_dims(config.model), params, is_leaf=rules.is_dims)
 
 
 def refresh_reference(state: TrainState, *, config: StepConfig) -> TrainState:
@@ -102,8 +120,8 @@ def state_shardings(config: StepConfig, mesh: Mesh | AbstractMesh, *, reference:
     Returns a `TrainState` of `NamedSharding`, for `init_state` under `jax.jit`, for `jit_step` and for
     checkpoints.
     """
-    shapes = decoder.param_shapes(config.model)
-    params = rules.shardings(decoder.param_dims(config.model), shapes, mesh)
+    shapes = lora.trained_shapes(config.model)
+    params = rules.shardings(lora.trained_dims(config.model), shapes, mesh)
     replicated = NamedSharding(mesh, PartitionSpec())
     optimizer = config.make_optimizer()
     opt_state = optax.tree.map_params(
@@ -122,4 +140,5 @@ def state_shardings(config: StepConfig, mesh: Mesh | AbstractMesh, *, reference:
         reference=params if reference else None,
         bad_steps=replicated,
         total_bad=replicated,
+        frozen=lora.frozen_shardings(config.model, mesh),
     )

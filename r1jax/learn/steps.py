@@ -11,8 +11,7 @@ makes them) and scalars:
     ref_logps, kl_coefficient    policy_step, where there is a KL term (ref_logps alone: KL is only measured)
     sampler_logps            policy_step: truncated importance sampling, mismatch metrics
     skipped_sequences, skipped_tokens    policy_step, optional: what was left out of the batch because every
-    term of its
-                             loss is zero, but counts in the weight
+                             term of its loss is zero, but counts in the weight
 
 Gradients, losses and weights are summed over micro-batches in a loop whose length is traced, and divided
 once: one compiled program serves any number of rows, and the split does not change the result.
@@ -34,7 +33,9 @@ from r1jax.learn.optimizer import learning_rate_at
 from r1jax.learn.policy_losses import LossSums, PolicyTerms, loss_weight, policy_loss
 from r1jax.learn.segments import count_sequences
 from r1jax.learn.state import StepConfig, TrainState
-from r1jax.models import decoder
+from r1jax.models import decoder, lora
+from r1jax.models.adapters import combined
+from r1jax.models.moe import balance_metrics, updated_bias
 from r1jax.parallel.rules import constrain, is_dims
 
 Batch = dict[str, Any]
@@ -46,36 +47,41 @@ def next_token_step(state: TrainState, batch: Batch, *, config: StepConfig) -> t
 
     Metrics: loss (nats a token) and those of every step (`_update`).
     """
-    return _update(state, *next_token_gradients(state.params, batch, config=config), config)
+    gradients = next_token_gradients(state.params, batch, config=config, frozen=state.frozen)
+    return _update(state, *gradients, config)
 
 
 def policy_step(state: TrainState, batch: Batch, *, config: StepConfig) -> tuple[TrainState, Metrics]:
     """One update on a policy loss of the GRPO family (`config.loss`).
 
-    Metrics besides those of every step: means over scored tokens of entropy, ratio, kl (nats; against the
-    reference), clip_low_share, clip_high_share, mismatch (|trainer - sampler| log-prob); ratio_max and
-    mismatch_max.
+    Metrics besides those of every step: means over the scored tokens of the batch (NaN where it has none) of
+    entropy, ratio, kl (nats; against the reference), clip_low_share, clip_high_share, mismatch (|trainer -
+    sampler| log-prob); ratio_max and mismatch_max.
     """
-    return _update(state, *policy_gradients(state.params, batch, config=config), config)
+    return _update(state, *policy_gradients(state.params, batch, config=config, frozen=state.frozen), config)
 
 
-def next_token_gradients(params: Any, batch: Batch, *, config: StepConfig) -> tuple[Any, LossSums]:
-    """Gradients of the mean next-token loss, and the sums that it is made of."""
+def next_token_gradients(
+    params: Any, batch: Batch, *, config: StepConfig, frozen: Any | None = None
+) -> tuple[Any, LossSums]:
+    """Gradients by `params` of the mean next-token loss, and the sums that it is made of; `frozen` as in TrainState."""
 
     def micro_loss(params, rows) -> LossSums:
-        logps_BT, _ = _model_logps(params, rows, 1.0, config.model)
+        logps_BT, _, load = _model_logps(combined(frozen, params), rows, 1.0, config.model)
         loss = -jnp.sum(jnp.where(rows["mask"] > 0, logps_BT * rows["mask"], 0.0))
         tokens = jnp.sum(rows["mask"])
-        return LossSums(loss, tokens, tokens, count_sequences(rows["mask"], rows["segments"]), {}, {})
+        return LossSums(loss, tokens, tokens, count_sequences(rows["mask"], rows["segments"]), {}, {}, load)
 
     return _mean(*_accumulate(params, batch, micro_loss, config.model))
 
 
-def policy_gradients(params: Any, batch: Batch, *, config: StepConfig) -> tuple[Any, LossSums]:
+def policy_gradients(
+    params: Any, batch: Batch, *, config: StepConfig, frozen: Any | None = None
+) -> tuple[Any, LossSums]:
     """Gradients of the mean policy loss, and the sums that it is made of (what was skipped is in the weight)."""
 
     def micro_loss(params, rows) -> LossSums:
-        logps_BT, entropy_BT = _model_logps(params, rows, batch["temperature"], config.model)
+        logps_BT, entropy_BT, load = _model_logps(combined(frozen, params), rows, batch["temperature"], config.model)
         if config.loss.entropy_coefficient == 0:
             entropy_BT = jax.lax.stop_gradient(entropy_BT)  # only a metric: spares its backward pass
         terms = PolicyTerms(
@@ -88,12 +94,13 @@ def policy_gradients(params: Any, batch: Batch, *, config: StepConfig) -> tuple[
             ref_logps=rows.get("ref_logps"),
             sampler_logps=rows.get("sampler_logps"),
         )
-        return policy_loss(
+        sums = policy_loss(
             terms,
             config.loss,
             kl_coefficient=batch.get("kl_coefficient", config.loss.kl_coefficient),
             max_new_tokens=config.max_new_tokens,
         )
+        return sums._replace(load=load)
 
     grads, sums = _accumulate(params, batch, micro_loss, config.model)
     skipped = loss_weight(
@@ -114,7 +121,7 @@ def score(params: Any, batch: Batch, *, config: StepConfig) -> dict[str, Float[A
     rows = _rows(batch)
 
     def one(i, outputs):
-        logps_BT, entropy_BT = _model_logps(params, _micro(rows, i), batch["temperature"], config.model)
+        logps_BT, entropy_BT, _ = _model_logps(params, _micro(rows, i), batch["temperature"], config.model)
         return {
             "logps": outputs["logps"].at[i].set(logps_BT),
             "entropy": outputs["entropy"].at[i].set(entropy_BT),
@@ -125,8 +132,11 @@ def score(params: Any, batch: Batch, *, config: StepConfig) -> dict[str, Float[A
 
 
 def _model_logps(params, rows, temperature, model: ModelConfig):
-    hidden_BTD = decoder.forward(params, rows["tokens"], rows["positions"], rows["segments"], config=model)
-    return token_logps(
+    """Log-probs and entropies [B, T], and the load of the experts [L, E] (None where there are none)."""
+    hidden_BTD, load_LE = decoder.forward_with_load(
+        params, rows["tokens"], rows["positions"], rows["segments"], config=model
+    )
+    logps_BT, entropy_BT = token_logps(
         hidden_BTD,
         decoder.unembedding(params, config=model),
         rows["targets"],
@@ -134,6 +144,7 @@ def _model_logps(params, rows, temperature, model: ModelConfig):
         budget_bytes=model.logits_budget_bytes,
         mask_BT=rows["mask"],
     )
+    return logps_BT, entropy_BT, None if model.moe is None else jax.lax.stop_gradient(load_LE)
 
 
 def _rows(batch: Batch) -> Batch:
@@ -149,7 +160,7 @@ def _accumulate(
 ) -> tuple[Any, LossSums]:
     """Gradients of the summed loss and the sums themselves, over the micro-batches in use."""
     rows = _rows(batch)
-    dims = decoder.param_dims(model)
+    dims = lora.trained_dims(model)
 
     def loss_and_sums(params, i):
         sums = micro_loss(params, _micro(rows, i))
@@ -184,7 +195,7 @@ def _update(state: TrainState, grads: Any, sums: LossSums, config: StepConfig) -
     """The optimiser's update on the mean loss; or none, where it is not finite or nothing was scored.
 
     Metrics: loss, weight, tokens, sequences, grad_norm (before clipping), learning_rate, skipped (1: no
-    update was made), bad_steps (in a row), total_bad.
+    update was made), bad_steps (in a row), total_bad; with a mixture of experts those of `moe.balance_metrics`.
     """
     loss = sums.loss / jnp.where(sums.weight > 0, sums.weight, 1.0)
     grad_norm = optax.tree.norm(grads)
@@ -195,15 +206,17 @@ def _update(state: TrainState, grads: Any, sums: LossSums, config: StepConfig) -
     def chosen(new, old):
         return jax.tree.map(lambda n, o: jnp.where(apply, n, o), new, old)
 
-    next_state = TrainState(
-        params=chosen(optax.apply_updates(state.params, updates), state.params),
+    params = optax.apply_updates(state.params, updates)
+    if config.model.moe is not None and config.model.moe.bias_update_rate > 0:
+        params = _with_moved_biases(params, sums.load, config.model.moe.bias_update_rate)
+    next_state = state._replace(
+        params=chosen(params, state.params),
         opt_state=chosen(opt_state, state.opt_state),
         step=state.step + 1,
-        reference=state.reference,
         bad_steps=jnp.where(finite, 0, state.bad_steps + 1),
         total_bad=state.total_bad + jnp.where(finite, 0, 1),
     )
-    tokens = jnp.where(sums.tokens > 0, sums.tokens, 1.0)
+    tokens = jnp.where(sums.tokens > 0, sums.tokens, jnp.nan)  # what was not measured is not 0
     metrics = {
         "loss": loss,
         "weight": sums.weight,
@@ -216,5 +229,14 @@ def _update(state: TrainState, grads: Any, sums: LossSums, config: StepConfig) -
         "total_bad": next_state.total_bad,
         **{name: value / tokens for name, value in sums.sums.items()},
         **sums.maxima,
+        **({} if sums.load is None else balance_metrics(sums.load)),
     }
     return next_state, metrics
+
+
+def _with_moved_biases(params: Any, load_LE: Float[Array, "L E"], rate: float) -> Any:
+    """The parameters with the experts' correction biases moved against their load; no gradient moves them."""
+    router = params["layers"]["ffn"]["router"]
+    moved = router | {"correction_bias": updated_bias(router["correction_bias"], load_LE, rate)}
+    ffn = params["layers"]["ffn"] | {"router": moved}
+    return params | {"layers": params["layers"] | {"ffn": ffn}}

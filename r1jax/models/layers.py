@@ -8,6 +8,7 @@ activations by them (see `parallel.rules`).
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,20 @@ class RMSNorm(nnx.Module):
         return (x32 * jax.lax.rsqrt(mean_square + self.eps) * self.scale[...]).astype(x.dtype)
 
 
+class Adapter(NamedTuple):
+    """A low-rank addition A B to a kernel (see `adapters`), already scaled."""
+
+    a: Array  # [*inputs, rank]
+    b: Array  # [rank, *outputs]
+
+
 class Linear(nnx.Module):
-    """A map from dims `inputs` to dims `outputs`: the kernel is [*inputs, *outputs], the bias [*outputs]."""
+    """A map from dims `inputs` to dims `outputs`: the kernel is [*inputs, *outputs], the bias [*outputs].
+
+    An `adapter`, where one is attached, adds its own product to the kernel's.
+    """
+
+    adapter: Adapter | None = None
 
     def __init__(
         self,
@@ -58,8 +71,13 @@ class Linear(nnx.Module):
         # As a product of two matrices: left with more dims, XLA on a CPU writes transposed copies of the
         # activations for the weight gradients, and the backward pass takes twice as long.
         rows = x.shape[: x.ndim - len(self.inputs)]
-        kernel = self.kernel[...].astype(x.dtype).reshape(math.prod(self.inputs), math.prod(self.outputs))
-        y = (x.reshape(math.prod(rows), kernel.shape[0]) @ kernel).reshape(*rows, *self.outputs)
+        fan_in, fan_out = math.prod(self.inputs), math.prod(self.outputs)
+        x_RI = x.reshape(math.prod(rows), fan_in)
+        y_RO = x_RI @ self.kernel[...].astype(x.dtype).reshape(fan_in, fan_out)
+        if self.adapter is not None:
+            a, b = (part.astype(x.dtype) for part in self.adapter)
+            y_RO += (x_RI @ a.reshape(fan_in, -1)) @ b.reshape(-1, fan_out)
+        y = y_RO.reshape(*rows, *self.outputs)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 

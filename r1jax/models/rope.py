@@ -1,6 +1,7 @@
 """Rotary position embedding (Su et al. 2021, arXiv:2104.09864) and its rescalings for longer contexts.
 
-Pairs are (i, i + H/2), as in the weights that Hugging Face publishes, not neighbours as in the paper.
+Pairs are (i, i + H/2), as in the weights that most families publish, or neighbours (2i, 2i + 1) as in the paper and
+in DeepSeek's. Turned heads come out as halves in both cases: queries and keys alike, so their products agree.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from jaxtyping import Array, Float, Int
 
 from r1jax.config import RopeConfig
 
+Rotation = tuple[Float[Array, "*rows half"], Float[Array, "*rows half"]]  # cosine, sine
 
-def frequencies(config: RopeConfig, head_width: int) -> np.ndarray:
-    """Radians a position turns each of the head_width / 2 pairs, float32."""
-    inverse = 1.0 / config.theta ** (np.arange(0, head_width, 2, dtype=np.float64) / head_width)
+
+def frequencies(config: RopeConfig, width: int) -> np.ndarray:
+    """Radians a position turns each of the width / 2 pairs, float32."""
+    inverse = 1.0 / config.theta ** (np.arange(0, width, 2, dtype=np.float64) / width)
     return RESCALE[config.scaling](inverse, config).astype(np.float32)
 
 
@@ -39,23 +42,60 @@ def _llama3(inverse: np.ndarray, config: RopeConfig) -> np.ndarray:
     return kept * inverse + (1 - kept) * inverse / config.factor
 
 
-RESCALE = {"none": _none, "linear": _linear, "llama3": _llama3}
+def _yarn(inverse: np.ndarray, config: RopeConfig) -> np.ndarray:
+    """YaRN (Peng et al. 2023, arXiv:2309.00071, section 3.2): as `llama3`, but mixed linearly in the pair's number."""
+    width = 2 * len(inverse)
+
+    def pair(turns: float) -> float:
+        """The (broken) number of the pair that turns so often within the original context."""
+        return width * math.log(config.original_max_positions / (2 * math.pi * turns)) / (2 * math.log(config.theta))
+
+    first, last = pair(config.beta_fast), pair(config.beta_slow)
+    if config.truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, width - 1)
+    slowed = np.clip((np.arange(len(inverse)) - first) / max(last - first, 1e-3), 0.0, 1.0)
+    return (1 - slowed) * inverse + slowed * inverse / config.factor
 
 
-def rotations(
-    positions: Int[Array, "*rows"], config: RopeConfig, head_width: int
-) -> tuple[Float[Array, "*rows half"], Float[Array, "*rows half"]]:
+RESCALE = {"none": _none, "linear": _linear, "llama3": _llama3, "yarn": _yarn}
+
+
+def head_growth(config: RopeConfig) -> float:
+    """By how much rotated queries and keys grow (YaRN, eq. 22; DeepSeek's form has two numbers in the formula)."""
+    if config.scaling != "yarn":
+        return 1.0
+    if config.attention_factor is not None:
+        return config.attention_factor
+    if config.mscale and config.mscale_all_dim:
+        return _growth(config, config.mscale) / _growth(config, config.mscale_all_dim)
+    return _growth(config, 1.0)
+
+
+def softmax_growth(config: RopeConfig) -> float:
+    """By how much latent attention's scores grow besides: that of all dims, for the query and for the key."""
+    if config.scaling != "yarn" or not config.mscale_all_dim:
+        return 1.0
+    return _growth(config, config.mscale_all_dim) ** 2
+
+
+def _growth(config: RopeConfig, mscale: float) -> float:
+    return 0.1 * mscale * math.log(config.factor) + 1.0
+
+
+def rotations(positions: Int[Array, "*rows"], config: RopeConfig, width: int) -> Rotation:
     """Cosine and sine of every position's angles, float32: computed once, used by all layers."""
-    angles = positions[..., None].astype(jnp.float32) * frequencies(config, head_width)
-    return jnp.cos(angles), jnp.sin(angles)
+    angles = positions[..., None].astype(jnp.float32) * frequencies(config, width)
+    growth = head_growth(config)
+    return growth * jnp.cos(angles), growth * jnp.sin(angles)
 
 
 def rotate(
-    x: Float[Array, "*rows heads H"],
-    rotation: tuple[Float[Array, "*rows half"], Float[Array, "*rows half"]],
+    x: Float[Array, "*rows heads H"], rotation: Rotation, *, neighbours: bool = False
 ) -> Float[Array, "*rows heads H"]:
-    """Heads turned to their positions, in float32, returned in the dtype of `x`."""
+    """Heads turned to their positions, in float32, returned in the dtype of `x`; `neighbours`: see the module."""
     cos, sin = (part[..., None, :] for part in rotation)
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    x32 = x.astype(jnp.float32)
+    first, second = (x32[..., 0::2], x32[..., 1::2]) if neighbours else jnp.split(x32, 2, axis=-1)
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return turned.astype(x.dtype)

@@ -57,6 +57,13 @@ def all_gather_small(tree: Any) -> Any:
     return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree))
 
 
+def gathered(array: jax.Array) -> np.ndarray:
+    """The whole of an array, wherever its parts lie; all processes must call it."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
 def barrier(name: str) -> None:
     """Waits until every process has come to the barrier of this name."""
     if jax.process_count() > 1:

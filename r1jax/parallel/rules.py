@@ -29,6 +29,9 @@ RULES: dict[str, tuple[str, ...] | None] = {
     "kv_heads": ("tensor",),
     "head": (),
     "ffn": ("tensor",),
+    "experts": ("expert",),
+    "latent": (),
+    "lora_rank": (),
     "norm": (),
     # activations
     "micro": (),
@@ -39,7 +42,9 @@ RULES: dict[str, tuple[str, ...] | None] = {
     "act_kv_heads": ("tensor",),
     "act_head": (),
     "act_ffn": ("tensor",),
+    "act_latent": (),
     "act_vocab": ("tensor",),
+    "tokens": ("data", "fsdp", "expert", "context"),  # batch and length as one dim
     # the sampler's
     "prompts": None,
     "prompt_length": (),

@@ -22,6 +22,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.config import ModelConfig, SamplerConfig, SamplingConfig, check
+from r1jax.models import decoding
 from r1jax.sampler.board import Board, Chunk, Completion, LaneJob, Request, check_requests, lane_jobs
 from r1jax.sampler.keys import rollout_key
 from r1jax.sampler.programs import Admission, Rule, Slots, programs
@@ -175,7 +176,7 @@ class Sampler:
 
     def _make_room(self, slots: Slots, own_tokens: int) -> Slots:
         bucket = self._own_bucket(own_tokens)
-        if bucket == slots.cache.own_k[0].shape[-1]:
+        if bucket == decoding.own_room(slots.cache, config=self._model):
             return slots
         with jax.set_mesh(self._mesh):
             return self._programs.grow(slots, bucket)

@@ -86,7 +86,7 @@ def programs(config: ModelConfig, lanes: int, width: int, chunk_steps: int, mesh
         empty=jax.jit(empty, static_argnums=(0, 1), out_shardings=slots),
         admit=jax.jit(functools.partial(admit, config=config), donate_argnums=1, out_shardings=(slots, drawn)),
         chunk=jax.jit(step, donate_argnums=1, out_shardings=(slots, drawn)),
-        grow=jax.jit(grow, static_argnums=1, out_shardings=slots),
+        grow=jax.jit(functools.partial(grow, config=config), static_argnums=1, out_shardings=slots),
     )
 
 
@@ -109,7 +109,7 @@ def admit(
     spread over the devices as lanes are, so their number is a multiple of the same number of devices.
     """
     tokens_PS = rules.constrain(admission.tokens_PS, ("lanes", "prompt_length"))
-    logits_PV, prompt_k, prompt_v = decoding.prefill(dparams, tokens_PS, admission.lengths_P, config=config)
+    logits_PV, kept = decoding.prefill(dparams, tokens_PS, admission.lengths_P, config=config)
     taken_L = admission.rows_L >= 0
     rows_L = jnp.maximum(admission.rows_L, 0)
 
@@ -125,8 +125,7 @@ def admit(
     fresh_LW = taken_L[:, None] & admission.used_LW
     active_LW = fresh_LW & ~_stops(tokens_LW, rule) & (rule.max_new_tokens > 1)
     cache = slots.cache._replace(
-        prompt_k=tuple(give(old, new[rows_L]) for old, new in zip(slots.cache.prompt_k, prompt_k, strict=True)),
-        prompt_v=tuple(give(old, new[rows_L]) for old, new in zip(slots.cache.prompt_v, prompt_v, strict=True)),
+        prompt=jax.tree.map(lambda old, new: give(old, new[rows_L]), slots.cache.prompt, kept),
         prompt_lengths=give(slots.cache.prompt_lengths, admission.lengths_P[rows_L]),
         own_lengths=give(slots.cache.own_lengths, jnp.zeros_like(slots.cache.own_lengths)),
     )
@@ -181,21 +180,9 @@ def decode_chunk(
     return jax.lax.while_loop(goes_on, step, (slots, nothing))
 
 
-def grow(slots: Slots, own_tokens: int) -> Slots:
+def grow(slots: Slots, own_tokens: int, *, config: ModelConfig) -> Slots:
     """The same slots with room for completions of `own_tokens` tokens, which is no less than they have."""
-
-    def pad(array: Array, axis: int) -> Array:
-        more = [(0, 0)] * array.ndim
-        more[axis] = (0, own_tokens - array.shape[axis])
-        return jnp.pad(array, more)
-
-    cache = slots.cache
-    return slots._replace(
-        cache=cache._replace(
-            own_k=tuple(pad(array, -1) for array in cache.own_k),
-            own_v=tuple(pad(array, -2) for array in cache.own_v),
-        )
-    )
+    return slots._replace(cache=decoding.grow(slots.cache, own_tokens, config=config))
 
 
 def slots_dims(config: ModelConfig) -> Slots:
@@ -215,10 +202,14 @@ def dparams_dims(config: ModelConfig) -> decoding.DecodingParams:
         return tuple(None if dim == "embed" else dim for dim in dims)
 
     dims = jax.tree.map(local, decoder.param_dims(config), is_leaf=rules.is_dims)
-    layer = jax.tree.map(lambda dims: dims[1:], dims["layers"], is_leaf=rules.is_dims)
+    layers = tuple(
+        jax.tree.map(lambda dims: dims[1:], dims[name], is_leaf=rules.is_dims)
+        for name, _, count in decoder.stacks(config)
+        for _ in range(count)
+    )
     return decoding.DecodingParams(
         embedding=dims["embed"]["embedding"],
-        layers=(layer,) * config.num_layers,
+        layers=layers,
         final_norm=dims["final_norm"],
         unembedding=(None, "vocab"),
     )

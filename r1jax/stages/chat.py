@@ -11,6 +11,7 @@ from typing import Any
 
 from r1jax.config import SamplerConfig, SamplingConfig, TemplateConfig
 from r1jax.parallel.rules import RULES
+from r1jax.sampler.board import PromptError
 from r1jax.sampler.engine import Request
 from r1jax.stages.context import RunContext
 from r1jax.text.answers import final_answer
@@ -62,8 +63,16 @@ class Chat:
         self._asked = 0
 
     def ask(self, question: str) -> list[Reply]:
-        """The completions of a question. Asked again, it draws anew; the same sequence of questions does not."""
+        """The completions of a question. Asked again, it draws anew; the same sequence of questions does not.
+
+        PromptError for a question that is too long.
+        """
         prompt = render_prompt(self._template, question, self._run.tokenizer)
+        if len(prompt.token_ids) > MAX_PROMPT_TOKENS:
+            raise PromptError(
+                f"question: expected at most {MAX_PROMPT_TOKENS} tokens with its template, found "
+                f"{len(prompt.token_ids)}; ask a shorter one"
+            )
         request = Request(prompt=self._asked, tokens=prompt.token_ids, num_samples=self._samples)
         seed = self._run.seed_of("chat")
         completions = self._sampler.generate([request], seed=seed, step=0, sampling=self._sampling)

@@ -10,6 +10,7 @@ import jax
 
 from r1jax.config import ConfigError, RunConfig, SamplerConfig, TokenizerConfig, check
 from r1jax.data.tasks import TASKS
+from r1jax.models.pretrained import resolved
 from r1jax.parallel.mesh import make_mesh
 from r1jax.rewards.service import RewardService
 from r1jax.sampler.engine import Sampler
@@ -34,7 +35,10 @@ class RunContext:
         self.rewards.close()
 
     def seed_of(self, purpose: str) -> int:
-        """A 32-bit seed for one purpose ("zero", "zero/validation"), a function of the run's seed alone."""
+        """A 32-bit seed for one purpose, a function of the run's seed alone.
+
+        A stage's own purposes begin with its name ("zero/rollouts"); those of the run have no slash ("weights").
+        """
         return zlib.crc32(f"{self.config.seed}/{purpose}".encode())
 
     def sampler(self, shape: SamplerConfig, max_new_tokens: int) -> Sampler:
@@ -51,6 +55,7 @@ class RunContext:
 
 def open_context(config: RunConfig, workdir: Workdir, devices: Sequence[jax.Device] | None = None) -> RunContext:
     """The context of a run, on `devices` or all there are; UserError when mesh, tokenizer and model do not fit."""
+    config = resolved(config)
     tokenizer = load_tokenizer(config.tokenizer)
     check(
         tokenizer.vocab_size <= config.model.vocab_size,

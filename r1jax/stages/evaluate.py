@@ -36,7 +36,12 @@ def evaluate(
     `purpose` names the stream of random numbers: the same purpose draws the same numbers at every call, so
     that two checkpoints are compared on the same draws.
     """
-    prompts = render(load(evaluation.data), evaluation.template or template, run)
+    prompts = render(
+        load(evaluation.data),
+        evaluation.template or template,
+        run,
+        max_prompt_tokens=evaluation.sampler.max_prompt_tokens,
+    )
     sampler = run.sampler(evaluation.sampler, evaluation.sampling.max_new_tokens)
     sampler.load(params)
     total = len(prompts) * evaluation.samples

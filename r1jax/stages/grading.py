@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from r1jax.config import SamplingConfig, TemplateConfig
-from r1jax.data.records import DataError
+from r1jax.data.records import DataError, require
 from r1jax.metrics import Progress
 from r1jax.rewards.verdicts import Item, Verdict
 from r1jax.sampler.engine import Completion, Request, Sampler
@@ -31,19 +31,22 @@ class Prompt:
     rendered: RenderedPrompt
 
 
-def render(records: Sequence[dict], template: TemplateConfig, run: RunContext) -> list[Prompt]:
-    """The prompts of the records; DataError names a record without a question."""
-    return [Prompt(one, render_prompt(template, require_question(one), run.tokenizer)) for one in records]
+def render(
+    records: Sequence[dict], template: TemplateConfig, run: RunContext, *, max_prompt_tokens: int
+) -> list[Prompt]:
+    """The prompts of the records, each as by `render_one`."""
+    return [render_one(record, template, run, max_prompt_tokens=max_prompt_tokens) for record in records]
 
 
-def require_question(record: dict) -> str:
-    """The question of a record, which a prompt cannot do without."""
-    if "question" not in record:
+def render_one(record: dict, template: TemplateConfig, run: RunContext, *, max_prompt_tokens: int) -> Prompt:
+    """The prompt of a record; DataError names one without a question, or with one that is too long."""
+    rendered = render_prompt(template, require(record, "question"), run.tokenizer)
+    if len(rendered.token_ids) > max_prompt_tokens:
         raise DataError(
-            f"record {record.get('id')!r} has no question: expected the field 'question', found "
-            f"{', '.join(sorted(record))}; map a column to it with data.columns"
+            f"record {record['id']}: expected a prompt of at most sampler.max_prompt_tokens={max_prompt_tokens} "
+            f"tokens, found {len(rendered.token_ids)}; raise it or leave the record out"
         )
-    return record["question"]
+    return Prompt(record, rendered)
 
 
 def sample_and_grade(
@@ -68,7 +71,7 @@ def sample_and_grade(
     ]
     texts: dict[tuple[int, int], tuple[Completion, str]] = {}
     verdicts: dict[tuple[int, int], Verdict] = {}
-    for count, completion in enumerate(sampler.generate(requests, seed=seed, step=step, sampling=sampling)):
+    for count, completion in enumerate(sampler.generate(requests, seed=seed, step=step, sampling=sampling), start=1):
         index = completion.prompt - first_prompt
         key = (index, completion.sample)
         text = completion_text(prompts[index].rendered, completion.tokens, run.tokenizer)

@@ -18,6 +18,7 @@ from r1jax.learn.steps import policy_step, score
 from r1jax.stages import rollout as rollouts
 from r1jax.stages.context import RunContext
 from r1jax.stages.evaluate import sample_lines
+from r1jax.stages.grading import render_one
 from r1jax.stages.policy_batch import policy_batches
 from r1jax.stages.session import Session
 
@@ -25,6 +26,8 @@ from r1jax.stages.session import Session
 def run(stage: GrpoConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
     records = load(stage.data)
+    for record in records:  # one that cannot be asked is found now, not when it is drawn
+        render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
     longest = int(stage.max_new_tokens.largest)
     config = StepConfig(
         model=run.config.model,
@@ -34,8 +37,7 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
         max_new_tokens=longest,
     )
     sampler = run.sampler(stage.sampler, longest)
-    params_shardings = state_shardings(config, run.mesh).params
-    compiled_score = jit_score(score, run.mesh, params_shardings, config)
+    compiled_score = jit_score(score, run.mesh, state_shardings(config, run.mesh).policy, config)
 
     def score_batch(params, batch):
         scores = compiled_score(params, place_batch(batch, run.mesh))
@@ -45,12 +47,14 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
         prompts = epochs(records, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.rollout_prompts)
         if "data" in session.extras:
             prompts.set_state(session.extras["data"])
-        kl_coefficient = session.extras.get("kl_coefficient", stage.loss.kl_coefficient)
+        kl_coefficient = stage.loss.kl_coefficient
+        if stage.loss.kl_target is not None:
+            kl_coefficient = session.extras.get("kl_coefficient", kl_coefficient)
         while not session.done:
             step = session.step
             rollout = rollouts.replay(step, run, stage)
             if rollout is None:
-                sampler.load(session.state.params)
+                sampler.load(session.state.policy)
                 rollout = rollouts.collect(stage, step, run=run, sampler=sampler, prompts=prompts)
                 rollouts.journal(rollout, step, run, stage)
             else:
@@ -61,8 +65,9 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
                 batch = batches[number % stage.minibatches]
                 metrics = session.update(batch | {"kl_coefficient": np.float32(kl_coefficient)})
                 session.log(metrics | figures if number == 0 else metrics)
+            extras = {"data": rollout.data_state}
             if stage.loss.kl_target is not None:
-                kl_coefficient = adapted_coefficient(
+                extras["kl_coefficient"] = kl_coefficient = adapted_coefficient(
                     kl_coefficient,
                     float(metrics["kl"]),
                     target=stage.loss.kl_target,
@@ -73,5 +78,5 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
             refresh = stage.reference_refresh_every
             if stage.loss.needs_reference and refresh is not None and session.step % refresh == 0:
                 session.refresh_reference()
-            session.settle({"data": rollout.data_state, "kl_coefficient": kl_coefficient})
+            session.settle(extras)
         return session.result_step()

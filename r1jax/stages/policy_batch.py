@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from r1jax.config import GrpoConfig
-from r1jax.data.packing import Placement, micro_batches, pack, training_sequence, unpack
+from r1jax.data.packing import Arrays, Placement, micro_batches, pack, training_sequence, unpack
 from r1jax.learn.advantages import group_advantages, kl_penalty
 from r1jax.learn.state import TrainState
 from r1jax.rewards.verdicts import Status
 from r1jax.stages.context import RunContext
-from r1jax.stages.grading import Graded, Prompt
 from r1jax.stages.rollout import Rollout, group_rewards
 
 
@@ -23,31 +22,22 @@ def policy_batches(
     """The minibatches of a rollout, ready for `policy_step`, and the metrics of its advantages.
 
     `score(params, batch)` gives log-probs [M, B, T]. Old ones are asked for where more than one update follows or the
-    reward needs them, reference ones where the loss or the reward does.
+    reward needs them, reference ones where the loss or the reward does. Completions that cannot move the policy are
+    left out, and counted where the loss counts them (`left_out`); a minibatch without any other has nothing scored.
     """
     sequences = [
-        completion_sequence(prompt, one, stage)
+        training_sequence(prompt.rendered.token_ids, one.completion.tokens.tolist(), sampler_logps=one.completion.logps)
         for prompt, group in zip(rollout.prompts, rollout.groups, strict=True)
         for one in group
     ]
     parts = split(len(sequences), stage.minibatches, seed=run.seed_of(f"{stage.name}/minibatches"), step=step)
-    batches, placements = [], []
-    for part in parts:
-        rows, placement = pack(
-            [sequences[index] for index in part], row_tokens=stage.batch.row_tokens, packed=stage.batch.packed
-        )
-        batch = micro_batches(rows, micro_batch_rows=stage.batch.micro_batch_rows, capacity=micro_batch_capacity(stage))
-        batch["temperature"] = np.float32(stage.temperature.at(step))
-        if stage.loss.needs_reference:
-            batch["ref_logps"] = score(state.reference, batch)["logps"]
-        if stage.steps_per_rollout > 1 or stage.loss.kl_in_reward > 0:
-            batch["old_logps"] = score(state.params, batch)["logps"]
-        batches.append(batch)
-        placements.append(placement)
-
+    add_logps(sequences, parts, stage, step, state=state, score=score)
     rewards = [reward for group in rollout.groups for reward in group_rewards(stage, step, run, group)]
     if stage.loss.kl_in_reward > 0:
-        rewards = less_kl(rewards, stage.loss.kl_in_reward, batches, parts, placements)
+        rewards = [
+            less_kl(reward, sequence, stage.loss.kl_in_reward)
+            for reward, sequence in zip(rewards, sequences, strict=True)
+        ]
     advantages = group_advantages(
         rewards,
         groups=[number for number, group in enumerate(rollout.groups) for _ in group],
@@ -55,8 +45,23 @@ def policy_batches(
         epsilon=stage.loss.advantage_epsilon,
         correct=[one.verdict.status is Status.CORRECT for one in rollout.completions],
     )
-    for batch, part, placement in zip(batches, parts, placements, strict=True):
-        batch |= advantage_arrays(advantages.values[part], advantages.valid[part], placement, batch["mask"])
+    for one, sequence, advantage, valid in zip(
+        rollout.completions, sequences, advantages.values, advantages.valid, strict=True
+    ):
+        # Only now: a completion that is not trained on pays its KL all the same.
+        trained = valid and (one.completion.stopped or not stage.loss.mask_truncated)
+        sequence["mask"] = sequence["mask"] * np.float32(trained)
+        sequence["advantages"] = np.full_like(sequence["mask"], advantage)
+
+    blank = sequences[0] | {"mask": np.zeros_like(sequences[0]["mask"])}
+    batches = []
+    for part in parts:
+        members = [sequences[index] for index in part]
+        skipped = [one["mask"].sum() for one in members if left_out(one, stage)]
+        batch, _ = packed([one for one in members if not left_out(one, stage)] or [blank], stage, step)
+        batch["skipped_sequences"] = np.float32(np.count_nonzero(skipped))
+        batch["skipped_tokens"] = np.float32(np.sum(skipped))
+        batches.append(batch)
     return batches, advantages.metrics
 
 
@@ -66,50 +71,57 @@ def micro_batch_capacity(stage: GrpoConfig) -> int:
     return -(-completions // stage.batch.micro_batch_rows)
 
 
-def completion_sequence(prompt: Prompt, one: Graded, stage: GrpoConfig) -> dict[str, np.ndarray]:
-    """The training sequence of a completion; its mask is 0 where truncated completions are left out of the loss."""
-    left_out = stage.loss.mask_truncated and not one.completion.stopped
-    sequence = training_sequence(
-        prompt.rendered.token_ids, one.completion.tokens.tolist(), sampler_logps=one.completion.logps
-    )
-    return sequence | {"mask": sequence["mask"] * (0.0 if left_out else 1.0)}
-
-
 def split(count: int, parts: int, *, seed: int, step: int) -> list[np.ndarray]:
-    """The indices of completions, dealt at random to the minibatches of a rollout [v2: 16 of them]."""
+    """The indices of completions, dealt at random to the minibatches of a rollout [v2: 16 of them].
+
+    Some are empty where dynamic sampling left fewer completions than minibatches.
+    """
     if parts == 1:
         return [np.arange(count)]
     return np.array_split(np.random.default_rng([seed, step]).permutation(count), parts)
 
 
-def less_kl(
-    rewards: Sequence[float | None],
-    coefficient: float,
-    batches: Sequence[dict[str, Any]],
+def packed(sequences: Sequence[Arrays], stage: GrpoConfig, step: int) -> tuple[dict[str, Any], Placement]:
+    """The sequences as micro-batches [M, B, T], of one shape whatever their number, and where each went."""
+    rows, placement = pack(sequences, row_tokens=stage.batch.row_tokens, packed=stage.batch.packed)
+    batch = micro_batches(rows, micro_batch_rows=stage.batch.micro_batch_rows, capacity=micro_batch_capacity(stage))
+    return batch | {"temperature": np.float32(stage.temperature.at(step))}, placement
+
+
+def add_logps(
+    sequences: Sequence[Arrays],
     parts: Sequence[np.ndarray],
-    placements: Sequence[Placement],
-) -> list[float | None]:
-    """The rewards with what KL takes from them: k1 summed over each completion's tokens."""
-    charged = list(rewards)
-    for batch, part, placement in zip(batches, parts, placements, strict=True):
-        mask_MBT = batch["mask"]
-        old = unpack(batch["old_logps"] * mask_MBT, placement)
-        reference = unpack(batch["ref_logps"] * mask_MBT, placement)
-        for index, old_T, ref_T in zip(part, old, reference, strict=True):
-            if charged[index] is not None:
-                charged[index] += kl_penalty(old_T, ref_T, coefficient=coefficient)
-    return charged
+    stage: GrpoConfig,
+    step: int,
+    *,
+    state: TrainState,
+    score: Callable,
+) -> None:
+    """Gives each sequence its `ref_logps` and `old_logps`, where they are needed."""
+    models = {}
+    if stage.loss.needs_reference:
+        models["ref_logps"] = state.reference_policy
+    if stage.steps_per_rollout > 1 or stage.loss.kl_in_reward > 0:
+        models["old_logps"] = state.policy
+    for part in parts:
+        if not models or not part.size:
+            continue
+        batch, placement = packed([sequences[index] for index in part], stage, step)
+        for name, params in models.items():  # of the same arrays for both: one program
+            scored = unpack(score(params, batch)["logps"], placement)
+            for index, logps_T in zip(part, scored, strict=True):
+                sequences[index][name] = logps_T
 
 
-def advantage_arrays(
-    advantages_N: np.ndarray, valid_N: np.ndarray, placement: Placement, mask_MBT: np.ndarray
-) -> dict[str, np.ndarray]:
-    """`advantages` [M, B, T] at every position of a completion; `mask` 0 where it is not valid (masked samples)."""
-    T = mask_MBT.shape[-1]
-    advantages_RT = np.zeros((mask_MBT.size // T, T), np.float32)
-    mask_RT = mask_MBT.reshape(-1, T).copy()
-    spans = zip(placement.rows, placement.starts, placement.lengths, strict=True)
-    for advantage, valid, (row, start, length) in zip(advantages_N, valid_N, spans, strict=True):
-        advantages_RT[row, start : start + length] = advantage
-        mask_RT[row, start : start + length] *= valid
-    return {"advantages": advantages_RT.reshape(mask_MBT.shape), "mask": mask_RT.reshape(mask_MBT.shape)}
+def less_kl(reward: float | None, sequence: Arrays, coefficient: float) -> float | None:
+    """The reward of a completion with what KL takes from it: k1 summed over its tokens."""
+    if reward is None:
+        return None
+    old, reference = (sequence[name] * sequence["mask"] for name in ("old_logps", "ref_logps"))
+    return reward + kl_penalty(old, reference, coefficient=coefficient)
+
+
+def left_out(sequence: Arrays, stage: GrpoConfig) -> bool:
+    """Whether every term of the sequence's loss is zero: it is masked, or has A = 0 and no other term is there."""
+    policy_alone = stage.loss.kl_coefficient == 0 and stage.loss.entropy_coefficient == 0
+    return not sequence["mask"].any() or (policy_alone and not sequence["advantages"].any())

@@ -40,7 +40,7 @@ def passes(stage: PretrainConfig, run: RunContext, session: Session) -> bool:
     """Whether the gate is passed; otherwise the session's steps are extended, or TrainingError ends the run."""
     gate = stage.gate
     accuracy = evaluate(
-        session.state.params, gate.evaluation, run=run, template=stage.template, purpose=f"{stage.name}/gate"
+        session.state.policy, gate.evaluation, run=run, template=stage.template, purpose=f"{stage.name}/gate"
     ).summary["pass@1"]
     write_json(
         session.folder.path / "gate.json",
@@ -49,11 +49,15 @@ def passes(stage: PretrainConfig, run: RunContext, session: Session) -> bool:
     if accuracy >= gate.accuracy:
         return True
     longest = stage.num_steps + round(stage.num_steps * gate.extra)
-    if session.num_steps >= longest:
-        raise TrainingError(
-            f"{stage.name}: the gate needs a pass@1 of {gate.accuracy} and {session.num_steps} steps gave "
-            f"{accuracy:.3f}; raise stages.{stage.name}.num_steps, or gate.extra (now {gate.extra})"
-        )
     extension = -(-(longest - stage.num_steps) // gate.rounds)
     session.num_steps = min(longest, session.num_steps + extension)
-    return False
+    if not session.done:
+        return False
+    if session.step < session.num_steps:
+        advice = f"validation ended the stage there: raise stages.{stage.name}.patience or stop_at"
+    else:
+        advice = f"raise stages.{stage.name}.num_steps, or gate.extra (now {gate.extra})"
+    raise TrainingError(
+        f"{stage.name}: the gate needs a pass@1 of {gate.accuracy} and {session.step} steps gave {accuracy:.3f}; "
+        f"{advice}"
+    )

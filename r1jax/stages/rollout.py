@@ -46,13 +46,13 @@ def collect(stage: GrpoConfig, step: int, *, run: RunContext, sampler: Sampler, 
     limit = int(stage.max_new_tokens.at(step))
     sampling = SamplingConfig(temperature=stage.temperature.at(step), top_p=None, top_k=None, max_new_tokens=limit)
     while len(accepted) < stage.rollout_prompts and rounds <= stage.max_backfill_rounds:
-        batch = render(next(prompts), stage.template, run)
+        batch = render(next(prompts), stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
         groups = sample_and_grade(
             batch,
             run=run,
             sampler=sampler,
             samples=stage.group_size,
-            seed=run.seed_of(stage.name),
+            seed=run.seed_of(f"{stage.name}/rollouts"),
             step=step,
             sampling=sampling,
             first_prompt=drawn,
@@ -128,7 +128,7 @@ def replay(step: int, run: RunContext, stage: GrpoConfig) -> Rollout | None:
     if entry is None:
         return None
     arrays, info = entry
-    prompts = render(info["records"], stage.template, run)
+    prompts = render(info["records"], stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
     ends = np.cumsum(arrays["lengths"])
     tokens, logps = np.split(arrays["tokens"], ends[:-1]), np.split(arrays["logps"], ends[:-1])
     size = stage.group_size

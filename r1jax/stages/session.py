@@ -2,8 +2,8 @@
 
 Order of resume, when a stage starts in a folder that has been worked in:
 1. the newest checkpoint gives the train state and `extras` (iterator state, validation history, ...);
-2. the loop hands `extras["data"]` to its iterator;
-3. metrics and samples are cut to the checkpoint's step; what follows is written again, once;
+2. metrics and samples are cut to the checkpoint's step; what follows is written again, once;
+3. the loop hands `extras["data"]` to its iterator;
 4. journal entries from the checkpoint's step on stay: they hold rollouts with their verdicts, which are replayed
    rather than sampled again, for verdicts depend on the clock and parameters must not.
 """
@@ -30,7 +30,7 @@ from r1jax.metrics import Line, MetricsWriter
 from r1jax.stages.context import RunContext
 from r1jax.stages.errors import Preempted, TrainingError
 from r1jax.stages.evaluate import evaluate, sample_lines
-from r1jax.stages.weights import abstract_params, start_params
+from r1jax.stages.weights import abstract_policy, frozen_base, start_params
 
 
 @dataclasses.dataclass
@@ -86,23 +86,31 @@ class Session:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        signal.signal(signal.SIGTERM, self._previous_handler)
-        self.metrics.close()
-        self.checkpoints.close()
+        try:
+            self.metrics.close()
+            self.checkpoints.close()  # waits for a save under way
+        finally:
+            signal.signal(signal.SIGTERM, self._previous_handler)
+        if self._terminated and kind is None:
+            raise Preempted  # SIGTERM came after the last `settle`: while a gate looked, or the last save was awaited
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
-        self._terminated = True  # answered at the next step boundary
+        self._terminated = True  # answered at the next step boundary, or at the end of the stage
 
     def _open_state(self) -> TrainState:
         make = functools.partial(init_state, config=self.config, reference=self._has_reference)
+        full = self.config.model.lora is None  # then the first parameters become those trained, in place
+        compiled = jit_make(make, self.run.mesh, self._shardings, donate=full)
         if self.checkpoints.latest() is None:
-            return jit_make(make, self.run.mesh, self._shardings)(start_params(self.stage, self.run))
+            return compiled(start_params(self.stage, self.run))
         like = jax.tree.map(
             lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            jax.eval_shape(make, abstract_params(self.run)),
+            jax.eval_shape(make, abstract_policy(self.run)),
             self._shardings,
         )
-        state, self.extras = self.checkpoints.restore(like)
+        state, self.extras = self.checkpoints.restore(like._replace(frozen=None))
+        if not full:
+            state = state._replace(frozen=frozen_base(self.run))
         self.validation = Validation(**self.extras["validation"])
         self.num_steps += self.extras["extra_steps"]
         return state
@@ -121,7 +129,7 @@ class Session:
         """One optimiser step on a batch of [M, B, T] arrays; the metrics stay on the device."""
         self.state, metrics = self._update(self.state, place_batch(dict(batch), self.run.mesh))
         self.step += 1
-        self._tokens += int(batch["mask"].sum())
+        self._tokens += int(batch["mask"].sum() + batch.get("skipped_tokens", 0))
         return metrics
 
     def refresh_reference(self) -> None:
@@ -158,7 +166,7 @@ class Session:
                 "validation": dataclasses.asdict(self.validation),
                 "extra_steps": self.num_steps - self.stage.num_steps,
             }
-            self.checkpoints.save(self.step, self.state, extras=self.extras, score=score)
+            self.checkpoints.save(self.step, self.state._replace(frozen=None), extras=self.extras, score=score)
             # The checkpoint before this one is whole now, so nothing older is ever replayed.
             self.folder.journal.prune(before=self._saved_step)
             self._saved_step = self.step
@@ -175,7 +183,7 @@ class Session:
     def _validate(self) -> float:
         """Evaluates the policy on the validation prompts: a line of metrics, some samples, the pass@1."""
         result = evaluate(
-            self.state.params,
+            self.state.policy,
             self.stage.validation,
             run=self.run,
             template=self.stage.template,

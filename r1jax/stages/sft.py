@@ -5,7 +5,7 @@ from __future__ import annotations
 from r1jax.config import SftConfig
 from r1jax.data.iterators import epochs
 from r1jax.data.packing import micro_batches, pack, training_sequence
-from r1jax.data.records import DataError
+from r1jax.data.records import DataError, require
 from r1jax.data.sources import load
 from r1jax.learn.state import StepConfig
 from r1jax.learn.steps import next_token_step
@@ -32,12 +32,13 @@ def run(stage: SftConfig, run: RunContext) -> int:
 
 
 def example_sequence(record: dict, stage: SftConfig, run: RunContext) -> dict:
-    """The training sequence of a record; DataError names one that lacks a field."""
-    for field in ("question", "response"):
-        if field not in record:
-            raise DataError(
-                f"{stage.name}: record {record.get('id')!r} has no {field}: found {', '.join(sorted(record))}; "
-                f"map a column to it with data.columns"
-            )
-    example = render_example(stage.template, record["question"], record["response"], run.tokenizer)
-    return training_sequence(example.prompt_ids, example.response_ids)
+    """The training sequence of a record; DataError names one that lacks a field or is longer than a row."""
+    example = render_example(stage.template, require(record, "question"), require(record, "response"), run.tokenizer)
+    sequence = training_sequence(example.prompt_ids, example.response_ids)
+    positions = len(sequence["tokens"])
+    if positions > stage.batch.row_tokens:
+        raise DataError(
+            f"{stage.name}: record {record['id']}: expected at most batch.row_tokens={stage.batch.row_tokens} "
+            f"positions, found {positions}; raise it or leave the record out"
+        )
+    return sequence

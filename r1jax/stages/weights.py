@@ -1,32 +1,55 @@
-"""Where a stage's parameters come from: random numbers, an earlier stage, a checkpoint folder."""
+"""Where a stage's parameters come from: random numbers, a Hugging Face folder, an earlier stage, a checkpoint folder.
+
+With `model.lora` all stages share one frozen base, the run's first weights, and hand adapters on to each other.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import Any
 
 import jax
 from etils import epath
 
 from r1jax.checkpoint import find_checkpoint, restore_params
-from r1jax.config import EvaluateConfig, StageConfig
+from r1jax.config import ConfigError, EvaluateConfig, ModelConfig, PretrainedConfig, StageConfig
+from r1jax.config.serialize import differences, to_json
 from r1jax.learn.jit import jit_make
-from r1jax.models import decoder
-from r1jax.parallel.rules import shardings
+from r1jax.models import decoder, lora
+from r1jax.models.adapters import combined, merged
+from r1jax.models.huggingface.importer import load_params as import_params
+from r1jax.models.huggingface.importer import read_model
+from r1jax.models.param_dims import in_compute_dtype
+from r1jax.parallel.rules import is_dims, shardings
 from r1jax.stages.context import RunContext
+
+# What a folder does not decide: how its model is run, and what starts afresh.
+_FREE_FIELDS = {field.name for field in dataclasses.fields(PretrainedConfig)} | {"init_range", "zero_init_outputs"}
 
 
 def start_params(stage: StageConfig, run: RunContext) -> Any:
-    """The parameters that a stage starts from, on the mesh."""
+    """The parameters that a stage starts from, on the mesh; with `model.lora` adapters among them."""
+    model = run.config.model
     if stage.start is not None:
         return load_params(*start_checkpoint(stage.start, run), run)
-    layout = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(run))
-    init = jit_make(lambda key: decoder.init(run.config.model, key), run.mesh, layout)
-    return init(jax.random.key(run.seed_of("weights")))
+    if model.lora is None:
+        return first_params(run)
+    layout = jax.tree.map(lambda leaf: leaf.sharding, _abstract_adapters(run))
+    init = jit_make(lambda key: lora.init(model, key), run.mesh, layout)
+    return combined(first_params(run), init(jax.random.key(run.seed_of("adapters"))))
 
 
-def start_checkpoint(start: str, run: RunContext) -> tuple[str, int | None]:
-    """The folder and step (None: the newest) of an earlier stage's result, or of a checkpoint named by its path."""
-    if start in {stage.name for stage in run.config.stages}:
+def start_checkpoint(start: str | None, run: RunContext) -> tuple[str | None, int | None]:
+    """The folder and step (None: the newest) of an earlier stage's result, or of a checkpoint named by its path.
+
+    The result of a stage that only evaluates is that of the stage it starts from; None stands for the run's first
+    weights.
+    """
+    stages = {stage.name: stage for stage in run.config.stages}
+    while isinstance(stages.get(start), EvaluateConfig):
+        start = stages[start].start
+    if start in stages:
         return str(run.workdir.stage(start).checkpoints), run.workdir.outputs(start)["step"]
     return start, None
 
@@ -38,22 +61,118 @@ def stage_checkpoint(stage: StageConfig, run: RunContext, step: int | None = Non
     """
     if isinstance(stage, EvaluateConfig):
         folder, result = start_checkpoint(stage.start, run)
+        if folder is None:
+            raise ConfigError(
+                f"stage {stage.name}: expected a stage with a checkpoint, found one that evaluates the run's first "
+                "weights; they lie where --config.weights says"
+            )
     else:
         folder = run.workdir.stage(stage.name).checkpoints
         result = run.workdir.outputs(stage.name)["step"] if run.workdir.status(stage.name) == "done" else None
     return find_checkpoint(folder, result if step is None else step)
 
 
-def load_params(folder: str, step: int | None, run: RunContext) -> Any:
-    """The parameters of a checkpoint, on the mesh."""
-    return restore_params(folder, abstract_params(run), step=step)
+def load_params(folder: str | None, step: int | None, run: RunContext) -> Any:
+    """All parameters of a checkpoint or of a Hugging Face folder (None: the run's first weights), on the mesh."""
+    if folder is None:
+        return first_params(run)
+    if is_huggingface(folder):
+        return _imported(folder, run)
+    if run.config.model.lora is None:
+        return restore_params(folder, abstract_params(run), step=step)
+    return combined(frozen_base(run), restore_params(folder, _abstract_trained(run), step=step))
+
+
+def frozen_base(run: RunContext) -> Any:
+    """The base of a run with `model.lora`, as its stages hold it (quantised, maybe)."""
+    model = run.config.model
+    freeze = functools.partial(lora.frozen, config=model)
+    return jit_make(freeze, run.mesh, lora.frozen_shardings(model, run.mesh))(first_params(run))
+
+
+def load_merged(folder: str | None, step: int | None, run: RunContext) -> Any:
+    """As `load_params`, with adapters added to the kernels that they adapt: the parameters of a plain model."""
+    model = run.config.model
+    params = load_params(folder, step, run)
+    if model.lora is None:
+        return params
+    layout = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(run))
+    return jit_make(functools.partial(merged, config=model), run.mesh, layout)(params)
+
+
+def first_params(run: RunContext) -> Any:
+    """What the run begins from, without adapters: a Hugging Face folder, a checkpoint, or random numbers."""
+    weights = run.config.weights
+    if weights is None:
+        return _random(abstract_params(run), run)
+    if is_huggingface(weights):
+        return _imported(weights, run)
+    return restore_params(weights, abstract_params(run))
+
+
+def is_huggingface(folder: epath.PathLike) -> bool:
+    """Whether a folder holds safetensors (or their index), rather than checkpoints."""
+    return any(epath.Path(folder).glob("*.safetensors*"))
 
 
 def abstract_params(run: RunContext) -> Any:
-    """Shapes, dtypes and shardings of the run's parameters."""
-    shapes = decoder.param_shapes(run.config.model)
+    """Shapes, dtypes and shardings of the run's parameters without adapters: float32 where they are trained."""
+    model = run.config.model
+    shapes, dims = decoder.param_shapes(model), decoder.param_dims(model)
+
+    def one(dims: Any, leaf: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+        dtype = model.compute_dtype if model.lora is not None and in_compute_dtype(dims) else leaf.dtype
+        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=where)
+
+    return jax.tree.map(one, dims, shapes, shardings(dims, shapes, run.mesh), is_leaf=is_dims)
+
+
+def abstract_policy(run: RunContext) -> Any:
+    """As `abstract_params`, with adapters among them where the run trains such: the form of `start_params`."""
+    params = abstract_params(run)
+    return params if run.config.model.lora is None else combined(params, _abstract_adapters(run))
+
+
+def _abstract_trained(run: RunContext) -> Any:
+    shapes, dims = lora.trained_shapes(run.config.model), lora.trained_dims(run.config.model)
     return jax.tree.map(
         lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
         shapes,
-        shardings(decoder.param_dims(run.config.model), shapes, run.mesh),
+        shardings(dims, shapes, run.mesh),
     )
+
+
+def _abstract_adapters(run: RunContext) -> Any:
+    return {name: below for name, below in _abstract_trained(run).items() if name != "score"}
+
+
+def _random(like: Any, run: RunContext) -> Any:
+    """The random numbers of the run's seed, in the form of `like`: the whole tree or some of its first names."""
+
+    def init(key: jax.Array) -> Any:
+        params = decoder.init(run.config.model, key)
+        return jax.tree.map(lambda param, leaf: param.astype(leaf.dtype), {name: params[name] for name in like}, like)
+
+    layout = jax.tree.map(lambda leaf: leaf.sharding, like)
+    return jit_make(init, run.mesh, layout)(jax.random.key(run.seed_of("weights")))
+
+
+def _imported(folder: str, run: RunContext) -> Any:
+    """The weights of a Hugging Face folder; a score head that it lacks is drawn at random."""
+    found, model = read_model(folder), run.config.model
+    _check_same(found, model, folder)
+    like = abstract_params(run)
+    fresh = {"score"} & like.keys() if found.head == "tokens" else set()
+    params = import_params(folder, found, {name: below for name, below in like.items() if name not in fresh})
+    return params | _random({name: like[name] for name in fresh}, run) if fresh else params
+
+
+def _check_same(found: ModelConfig, model: ModelConfig, folder: str) -> None:
+    """ConfigError where the folder's model is another than the run's."""
+    free = _FREE_FIELDS | ({"tie_embeddings"} if model.head == "score" else set())
+    theirs, ours = ({name: value for name, value in to_json(one).items() if name not in free} for one in (found, model))
+    if different := differences(theirs, ours):
+        raise ConfigError(
+            f"model: expected that of {folder}/config.json, found {'; '.join(different[:8])}; "
+            "leave it to the folder: model=PretrainedConfig(path=...)"
+        )

@@ -125,3 +125,8 @@ def test_adapted_coefficient_follows_the_target_within_its_bounds(measured, expe
     # Errors 0, 0.1, 9 (cut to 0.2), -1 (cut to -0.2); 100 of 1,000 sequences.
     found = adapted_coefficient(1.0, measured, target=0.06, num_sequences=100, horizon=1000)
     assert found == pytest.approx(expected)
+
+
+def test_a_kl_that_was_not_measured_leaves_the_coefficient_as_it_is():
+    for measured in (math.nan, math.inf):
+        assert adapted_coefficient(0.3, measured, target=0.06, num_sequences=100, horizon=1000) == 0.3

@@ -1,5 +1,6 @@
 """Log-probs and entropies in blocks: the same numbers and gradients as the plain way, without its memory."""
 
+import contextlib
 import functools
 
 import jax
@@ -7,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.learn.logprobs import token_logps
+from r1jax.config import MeshConfig
+from r1jax.learn.logprobs import LEAST_BLOCKS, block_positions, token_logps
+from r1jax.parallel.mesh import make_mesh
 
 B, T, D, V = 3, 7, 4, 11
 WHOLE = 1 << 30
+NO_MESH = jax.sharding.get_abstract_mesh()
 # Bytes of the logits of so many positions of the B rows.
 BLOCKS = {positions: positions * B * V * 4 for positions in (1, 2, 3, 6)}
 
@@ -132,3 +136,34 @@ def test_positions_that_nobody_scores_cost_no_logits_and_change_nothing():
         poisoned, unembed_DV, targets_BT, temperature=0.7, budget_bytes=BLOCKS[1], mask_BT=mask_BT
     )
     assert bool(jnp.isfinite(logps).all() & jnp.isfinite(entropy).all())
+
+
+@pytest.mark.parametrize("budget_bytes", [1, 100, 1000, 4321, 10**5, 10**9])
+def test_no_block_is_larger_than_the_budget_but_that_of_a_single_position(budget_bytes):
+    for positions in (1, 7, 100, 4097):
+        block = block_positions(B, positions, V, budget_bytes=budget_bytes, mesh=NO_MESH)
+        assert 1 <= block <= positions
+        assert block == 1 or block * B * V * 4 <= budget_bytes
+        # Where they do not all fit, there are blocks enough for some to be left out.
+        assert block == positions or -(-positions // block) >= min(positions, LEAST_BLOCKS)
+
+
+def test_the_budget_is_that_of_one_device_of_the_mesh_in_use():
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    rows, positions, vocabulary = 4, 64, 64
+    on_each = rows * positions * vocabulary * 4 // 8
+    shapes = (
+        jax.ShapeDtypeStruct((rows, positions, D), jnp.float32),
+        jax.ShapeDtypeStruct((D, vocabulary), jnp.float32),
+        jax.ShapeDtypeStruct((rows, positions), jnp.int32),
+    )
+
+    def has_blocks(budget_bytes, mesh=None):
+        with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+            traced = jax.make_jaxpr(functools.partial(token_logps, temperature=1.0, budget_bytes=budget_bytes))(*shapes)
+        return "scan[" in str(traced)
+
+    assert not has_blocks(on_each, mesh)
+    assert has_blocks(on_each - 1, mesh)
+    assert has_blocks(8 * on_each - 1)
+    assert not has_blocks(8 * on_each)

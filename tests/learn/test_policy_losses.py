@@ -213,6 +213,23 @@ def test_metrics_count_what_was_clipped_and_how_far_the_sampler_is():
 
 
 @pytest.mark.parametrize(
+    ("fields", "low", "high"),
+    [
+        # Ratios 1.5, 1.0, 0.5 against A = -1, -1, 1: PPO's minimum takes none of the cut ones.
+        ({"name": "grpo"}, 0, 0),
+        ({"name": "grpo", "dual_clip": 1.4}, 0, 1),  # -1.5 is raised to -1.4
+        ({"name": "grpo", "dual_clip": 1.6}, 0, 0),
+        ({"name": "cispo"}, 1, 1),  # whatever the sign
+    ],
+)
+def test_each_loss_counts_the_ratios_that_it_cuts_itself(fields, low, high):
+    sums = sums_of(hand_made(advantages=[-1.0, -1.0, 1.0, 0.0]), PolicyLossConfig(**fields)).sums
+    assert (sums["clip_low_share"], sums["clip_high_share"]) == (low, high)
+    sums = sums_of(hand_made(advantages=[0.0] * 4), PolicyLossConfig(**fields)).sums
+    assert (sums["clip_low_share"], sums["clip_high_share"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
     ("name", "weight"), [("grpo", 3), ("gspo", 3), ("bnpo", 40), ("dapo", 40), ("cispo", 40), ("dr_grpo", 27)]
 )
 def test_the_weight_of_what_was_skipped(name, weight):

@@ -194,6 +194,8 @@ def test_a_batch_with_nothing_scored_changes_nothing_and_is_no_bad_step():
     after, metrics = policy_step(state, {**layout, "mask": 0 * layout["mask"]}, config)
     assert relative_difference(after.params, state.params) == 0
     assert (metrics["skipped"], metrics["bad_steps"], metrics["loss"]) == (1, 0, 0)
+    assert np.isnan(metrics["entropy"])  # not 0, which would look like a collapse, or a KL that has met its target
+    assert np.isnan(metrics["kl"])
 
 
 def test_next_token_steps_learn_a_sequence_by_heart():

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from r1jax.models import attention
+from r1jax.models.attention import CacheLengths
 
-attend, attend_cached = jax.jit(attention.attend), jax.jit(attention.attend_cached)
+attend = jax.jit(attention.attend, static_argnames="scale")
+attend_cached = jax.jit(attention.attend_cached)
 
 
 def test_two_positions_by_hand():
@@ -16,9 +18,9 @@ def test_two_positions_by_hand():
     k = jnp.array([1.0, 0.0]).reshape(1, 2, 1, 1)
     v = jnp.array([4.0, 8.0]).reshape(1, 2, 1, 1)
     ones = jnp.ones((1, 2), jnp.int32)
-    np.testing.assert_allclose(attend(q, k, v, ones).ravel(), [4.0, 5.0], rtol=1e-6)
+    np.testing.assert_allclose(attend(q, k, v, ones, scale=1.0).ravel(), [4.0, 5.0], rtol=1e-6)
     # In segments of their own each sees itself alone.
-    np.testing.assert_allclose(attend(q, k, v, jnp.array([[1, 2]])).ravel(), [4.0, 8.0], rtol=1e-6)
+    np.testing.assert_allclose(attend(q, k, v, jnp.array([[1, 2]]), scale=1.0).ravel(), [4.0, 8.0], rtol=1e-6)
 
 
 def _reference(q_BTNH, k_BTKH, v_BTKH, segments_BT):
@@ -40,14 +42,14 @@ def _random(*shape, seed):
 def test_grouped_heads_and_segments_equal_a_plain_loop():
     q, k, v = _random(2, 6, 6, 4, seed=0), _random(2, 6, 2, 4, seed=1), _random(2, 6, 2, 4, seed=2)
     segments_BT = np.array([[1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 1, 1]])
-    found = attend(q, k, v, jnp.asarray(segments_BT))
+    found = attend(q, k, v, jnp.asarray(segments_BT), scale=4**-0.5)
     expected = _reference(*(np.asarray(x, np.float64) for x in (q, k, v)), segments_BT)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_scores_far_apart_overflow_nothing():
     q, k, v = _random(3, 1, 4, 2, 4, seed=3) * 100
-    assert np.isfinite(attend(q, k, v, jnp.ones((1, 4), jnp.int32))).all()
+    assert np.isfinite(attend(q, k, v, jnp.ones((1, 4), jnp.int32), scale=0.5)).all()
 
 
 def test_cached_attention_equals_a_plain_loop_at_the_last_position():
@@ -57,7 +59,8 @@ def test_cached_attention_equals_a_plain_loop_at_the_last_position():
     prompt_k, prompt_v = _random(L, K, H, S, seed=4), _random(L, K, S, H, seed=5)
     own_k, own_v = _random(L, W, K, H, C, seed=6), _random(L, W, K, C, H, seed=7)
     q = _random(L, W, N, H, seed=8)
-    found = attend_cached(q, prompt_k, prompt_v, own_k, own_v, prompt_lengths, own_lengths)
+    lengths = CacheLengths(jnp.asarray(prompt_lengths), jnp.asarray(own_lengths))
+    found = attend_cached(q, {"k": prompt_k, "v": prompt_v}, {"k": own_k, "v": own_v}, lengths)
     for lane, slot in np.ndindex(L, W):
         p, o = prompt_lengths[lane], own_lengths[lane, slot]
         k_TKH = np.concatenate(

@@ -30,7 +30,7 @@ def test_parameters_have_string_keys_float32_and_a_name_for_every_dim(config):
         assert all(isinstance(key.key, str) for key in path)
         assert leaf.dtype == jnp.float32
         assert len(named[path]) == leaf.ndim, path
-        assert (named[path][0] == "layers") == (path[0].key == "layers")
+        assert (named[path][0] == "layers") == (path[0].key in ("layers", "dense_layers"))
 
 
 def test_the_families_differ_in_the_parameters_that_they_should():
@@ -41,6 +41,26 @@ def test_the_families_differ_in_the_parameters_that_they_should():
     assert "query_norm" in trees["qwen3"]["layers"]["attention"]
     assert set(trees["llama3"]["layers"]["attention"]) == {"query", "key", "value", "out"}
     assert set(trees["ungated"]["layers"]["ffn"]) == {"up", "down"}
+    assert set(trees["qwen3_moe"]["layers"]["ffn"]) == {"router", "experts"}
+    assert set(trees["qwen3_moe"]["layers"]["ffn"]["router"]) == {"kernel"}
+    assert set(trees["deepseek"]["layers"]["ffn"]) == {"router", "experts", "shared"}
+    assert "correction_bias" in trees["deepseek"]["layers"]["ffn"]["router"]
+    assert set(trees["deepseek"]["dense_layers"]["ffn"]) == {"gate", "up", "down"}
+    latent = {"query_down", "query_norm", "query_up", "kv_down", "kv_norm", "kv_up", "out"}
+    assert set(trees["deepseek"]["layers"]["attention"]) == latent
+
+
+def test_a_score_head_takes_the_place_of_the_tokens():
+    config = dataclasses.replace(FAMILIES["qwen3"], head="score")
+    params, tokens_BT = params_of(config), random_tokens(2, 5)
+    assert "head" not in params
+    hidden_BTD = decoder.forward(params, tokens_BT, *one_segment(tokens_BT), config=config)
+    found = decoder.scores(params, hidden_BTD, config=config)
+    np.testing.assert_allclose(found, (hidden_BTD @ params["score"]["kernel"])[..., 0], atol=1e-5)
+    with pytest.raises(ValueError, match="head='score'"):
+        decoder.logits(params, hidden_BTD, config=config)
+    with pytest.raises(ValueError, match="expected a model with head='score'"):
+        decoder.scores(params, hidden_BTD, config=FAMILIES["qwen3"])
 
 
 def test_the_number_of_parameters_of_qwen2_5_0_5b():

@@ -23,9 +23,9 @@ def _prefilled(params, prompts_PS, config):
     dparams = jax.jit(decoding.prepare, static_argnames="config")(params, config=config)
     lengths = jnp.asarray(PROMPT_LENGTHS, jnp.int32)
     run = jax.jit(decoding.prefill, static_argnames="config")
-    logits_PV, keys, values = run(dparams, prompts_PS, lengths, config=config)
+    logits_PV, kept = run(dparams, prompts_PS, lengths, config=config)
     cache = decoding.empty_cache(config, LANES, WIDTH, PROMPT_ROOM, OWN_ROOM)
-    cache = cache._replace(prompt_k=keys, prompt_v=values, prompt_lengths=lengths)
+    cache = cache._replace(prompt=kept, prompt_lengths=lengths)
     return dparams, logits_PV, cache
 
 
@@ -69,17 +69,19 @@ def test_slots_of_different_lengths_decode_side_by_side():
     np.testing.assert_array_equal(after.own_lengths, [[2, 1]] * LANES)
 
 
-def test_what_lies_beyond_the_lengths_is_never_read():
-    config = FAMILIES["qwen2"]
+@pytest.mark.parametrize("family", ["qwen2", "deepseek"])
+def test_what_lies_beyond_the_lengths_is_never_read(family):
+    config = FAMILIES[family]
     params, tokens = params_of(config), random_tokens(LANES, WIDTH, seed=9)
     dparams, _, cache = _prefilled(params, random_tokens(LANES, PROMPT_ROOM), config)
-    other_room = [jnp.pad(k, [(0, 0)] * 3 + [(0, 2)], constant_values=50.0) for k in cache.prompt_k]
-    other_values = [jnp.pad(v, [(0, 0)] * 2 + [(0, 2), (0, 0)], constant_values=50.0) for v in cache.prompt_v]
+
+    def more_room(dims, part):
+        beyond = [(0, 2 if dim == "prompt_length" else 0) for dim in dims]
+        return jnp.pad(part, beyond, constant_values=50.0)
+
     dirty = cache._replace(
-        prompt_k=tuple(other_room),
-        prompt_v=tuple(other_values),
-        own_k=tuple(k + 50.0 for k in cache.own_k),
-        own_v=tuple(v + 50.0 for v in cache.own_v),
+        prompt=jax.tree.map(more_room, decoding.cache_dims(config).prompt, cache.prompt, is_leaf=rules.is_dims),
+        own=jax.tree.map(lambda part: part + 50.0, cache.own),
     )
     clean_logits, _ = _step(config)(dparams, tokens, cache)
     dirty_logits, _ = _step(config)(dparams, tokens, dirty)
@@ -96,21 +98,23 @@ def test_a_completion_does_not_depend_on_the_slot_it_sits_in():
     np.testing.assert_array_equal(np.roll(rolled, -1, axis=0)[:, ::-1], logits)
 
 
-def test_a_full_slot_writes_nothing_and_leaves_its_neighbours_alone():
-    config = FAMILIES["llama3"]
+@pytest.mark.parametrize("family", ["llama3", "deepseek"])
+def test_a_full_slot_writes_nothing_and_leaves_its_neighbours_alone(family):
+    config = FAMILIES[family]
     dparams, _, cache = _prefilled(params_of(config), random_tokens(LANES, PROMPT_ROOM), config)
     full = cache._replace(own_lengths=cache.own_lengths.at[0, 0].set(OWN_ROOM))
     tokens = random_tokens(LANES, WIDTH, seed=9)
     logits, after = _step(config)(dparams, tokens, full)
     expected, expected_after = _step(config)(dparams, tokens, cache)
-    for k, before, other in zip(after.own_k, cache.own_k, expected_after.own_k, strict=True):
-        np.testing.assert_array_equal(k[0, 0], before[0, 0])
-        np.testing.assert_array_equal(k[1:], other[1:])
+    for part, before, other in zip(*map(jax.tree.leaves, (after.own, cache.own, expected_after.own)), strict=True):
+        np.testing.assert_array_equal(part[0, 0], before[0, 0])
+        np.testing.assert_array_equal(part[1:], other[1:])
     np.testing.assert_array_equal(logits[1:], expected[1:])
 
 
-def test_a_donated_cache_is_updated_in_place():
-    config = FAMILIES["qwen2"]
+@pytest.mark.parametrize("family", ["qwen2", "deepseek"])
+def test_a_donated_cache_is_updated_in_place(family):
+    config = FAMILIES[family]
     dparams, _, cache = _prefilled(params_of(config), random_tokens(LANES, PROMPT_ROOM), config)
     step = jax.jit(decoding.decode, static_argnames="config", donate_argnums=2)
     compiled = step.lower(dparams, random_tokens(LANES, WIDTH), cache, config=config).compile()
@@ -124,7 +128,8 @@ def test_prepared_parameters_are_in_the_compute_dtype():
     assert dparams.unembedding.dtype == jnp.bfloat16
     assert dparams.layers[0]["attention"]["query"]["kernel"].dtype == jnp.bfloat16
     assert logits_PV.dtype == jnp.float32
-    assert cache.prompt_k[0].dtype == cache.own_v[0].dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves((cache.prompt, cache.own))} == {jnp.dtype(jnp.bfloat16)}
+    assert dparams.layers[0]["attention_norm"]["scale"].dtype == jnp.float32  # as the trainer has it
 
 
 def test_sharded_decoding_equals_single_device():
@@ -134,9 +139,9 @@ def test_sharded_decoding_equals_single_device():
 
     def both(params, prompts_PS, lengths, tokens):
         dparams = decoding.prepare(params, config=config)
-        logits_PV, keys, values = decoding.prefill(dparams, prompts_PS, lengths, config=config)
+        logits_PV, kept = decoding.prefill(dparams, prompts_PS, lengths, config=config)
         cache = decoding.empty_cache(config, 4, WIDTH, PROMPT_ROOM, OWN_ROOM)
-        cache = cache._replace(prompt_k=keys, prompt_v=values, prompt_lengths=lengths)
+        cache = cache._replace(prompt=kept, prompt_lengths=lengths)
         return logits_PV, *decoding.decode(dparams, tokens, cache, config=config)
 
     expected = jax.jit(both)(params, prompts_PS, lengths, tokens)
@@ -145,6 +150,6 @@ def test_sharded_decoding_equals_single_device():
     with jax.set_mesh(made):
         run = jax.jit(both, out_shardings=(None, None, cache_shardings))
         found = run(params, prompts_PS, lengths, tokens)
-    own_k = found[2].own_k[0]
+    own_k = found[2].own[0]["k"]
     assert own_k.sharding.shard_shape(own_k.shape)[:3] == (1, WIDTH, 1)  # lanes over 4, K over 2
     chex.assert_trees_all_close(jax.device_get(found), jax.device_get(expected), atol=2e-5)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from r1jax.config import ModelConfig, RopeConfig
+from r1jax.config import LatentConfig, ModelConfig, MoeConfig, RopeConfig
 from r1jax.models import decoder
 
 VOCAB = 32
@@ -25,6 +25,27 @@ FAMILIES = {
     "llama3": ModelConfig(
         **_SHAPE,
         rope=RopeConfig(theta=1e4, scaling="llama3", factor=8.0, original_max_positions=16),
+    ),
+    "qwen3_moe": ModelConfig(
+        **_SHAPE, qk_norm=True, head_size=8, moe=MoeConfig(num_experts=4, experts_per_token=2, expert_size=12)
+    ),
+    "deepseek": ModelConfig(
+        **_SHAPE | {"num_kv_heads": 4},
+        rope=RopeConfig(
+            scaling="yarn", factor=4.0, original_max_positions=16, mscale=0.7, mscale_all_dim=1.0, neighbours=True
+        ),
+        latent=LatentConfig(kv_rank=10, query_rank=12, nope_size=6, rope_size=4, value_size=5),
+        moe=MoeConfig(
+            num_experts=8,
+            experts_per_token=3,
+            expert_size=10,
+            shared_experts=2,
+            first_dense_layers=1,
+            gate="sigmoid",
+            num_groups=4,
+            top_groups=2,
+            weights_scale=2.5,
+        ),
     ),
     "ungated": ModelConfig(**_SHAPE, activation="relu2", gated_ffn=False),
 }

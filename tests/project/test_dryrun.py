@@ -250,8 +250,14 @@ def test_logits_blocks_stay_under_the_budget_where_all_of_them_would_not():
     shape = BatchShape(1, 2, 64)
     # 2 rows x 64 positions x 64 words x 4 bytes = 32,768
     assert memory.logits_block_bytes(TINY, shape, mesh) == 32_768
-    # A budget of 10,000 needs 4 blocks of 16 positions.
-    assert memory.logits_block_bytes(dataclasses.replace(TINY, logits_budget_bytes=10_000), shape, mesh) == 8_192
+    # A budget of 3,000 holds 5 positions of 512 bytes; one of 10,000 more, but there are 8 blocks at least.
+    for budget_bytes, held_bytes in {3_000: 5 * 512, 10_000: 8 * 512}.items():
+        model = dataclasses.replace(TINY, logits_budget_bytes=budget_bytes)
+        assert memory.logits_block_bytes(model, shape, mesh) == held_bytes
+    # Spread over rows and vocabulary, 16,384 of the 65,536 bytes of 4 rows lie on each device: now they fit.
+    mesh = memory.abstract_mesh(MeshConfig(data=2, tensor=2), 4)
+    model = dataclasses.replace(TINY, logits_budget_bytes=16_384)
+    assert memory.logits_block_bytes(model, BatchShape(1, 4, 64), mesh) == 16_384
 
 
 def test_bytes_are_written_in_the_largest_unit_that_they_fill():

@@ -266,7 +266,7 @@ def test_eight_devices_sample_what_one_samples(axes):
     requests = ask(1, 7, 12, 5, 9, 30, 8, 3, 4)
     sampler = build(mesh=mesh)
     with jax.set_mesh(mesh):
-        own_k = sampler._programs.empty(32, 5).cache.own_k[0]
+        own_k = sampler._programs.empty(32, 5).cache.own[0]["k"]
     lanes, kv_heads = 8 // mesh.shape["data"] // mesh.shape["fsdp"], 2 // mesh.shape["tensor"]
     assert own_k.addressable_shards[0].data.shape == (lanes, 2, kv_heads, 8, 5)
     sharded, single = run(sampler, requests), run(build(), requests)

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import types
 
+import jax
 import numpy as np
 import pytest
 from tiny_runs import BASE, CHECK, ZERO, lines, run_on_one, tiny_run
 
 from r1jax import pipeline
 from r1jax.checkpoint import Checkpointer
-from r1jax.stages.weights import load_params
+from r1jax.errors import UserError
+from r1jax.stages.weights import load_params, start_checkpoint
 from r1jax.workdir import Workdir, WorkdirError
 
 
@@ -94,9 +97,24 @@ def test_a_failing_stage_is_named_and_leaves_the_finished_ones_usable(tmp_path):
     assert "max_prompt_tokens" in workdir.entry("zero")["error"]
 
 
-def test_a_checkpoint_folder_can_be_a_start(finished, tmp_path):
+def test_a_stage_may_start_from_one_that_only_evaluates(finished):
+    # ... and takes what that one took.
+    run = types.SimpleNamespace(config=tiny_run(BASE, ZERO, CHECK), workdir=Workdir(finished))
+    assert start_checkpoint("check", run) == start_checkpoint("base", run)
+    assert start_checkpoint("base", run) == (str(finished / "base" / "checkpoints"), 6)
+
+
+def test_several_processes_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(UserError, match="expected one process, found 4: .* one process for each run"):
+        run_on_one(tiny_run(BASE), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_folder_can_be_a_start(finished, tmp_path, capsys):
     check = dataclasses.replace(CHECK, start=str(finished / "zero" / "checkpoints"))
     run_on_one(tiny_run(check), str(tmp_path))
+    assert "evaluation: completion 16/16" in capsys.readouterr().err  # 4 questions x 4 samples, all of them seen
     figures = [json.loads((path / "eval.json").read_text()) for path in (tmp_path / "check", finished / "zero")]
     assert figures[0]["pass@1"] == figures[1]["pass@1"]
     assert figures[0]["mean_length_tokens"] == figures[1]["mean_length_tokens"]
@@ -111,8 +129,6 @@ def test_the_learnt_parameters_differ_from_the_start(finished):
 
 def saved_params(path, stage: str) -> list[np.ndarray]:
     """The final parameters of a stage, leaf by leaf."""
-    import jax
-
     with pipeline.open_context(tiny_run(BASE, ZERO, CHECK), Workdir(path)) as context:
         params = load_params(str(path / stage / "checkpoints"), None, context)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import types
 
 import jax
 import numpy as np
@@ -12,11 +13,14 @@ from tiny_runs import BASE, EVALUATION, ZERO, lines, run_on_one, tiny_run
 
 from r1jax import pipeline
 from r1jax.checkpoint import Checkpointer
+from r1jax.config import GateConfig
 from r1jax.rewards.service import RewardService
 from r1jax.sampler.engine import Sampler
+from r1jax.stages import pretrain
 from r1jax.stages import rollout as rollouts
 from r1jax.stages.errors import EXIT_PREEMPTED, Preempted
 from r1jax.stages.session import Session
+from r1jax.workdir import Workdir
 
 # Two minibatches, a validation and a reference refresh: everything that a checkpoint must bring back.
 STAGE = dataclasses.replace(
@@ -136,8 +140,6 @@ def test_a_verdict_is_taken_from_the_journal_whatever_the_grader_says_now(tmp_pa
 
 
 def pipeline_context(path):
-    from r1jax.workdir import Workdir
-
     return pipeline.open_context(RUN, Workdir(path))
 
 
@@ -160,3 +162,29 @@ def test_sigterm_saves_at_the_next_step_and_the_run_goes_on_from_it(uninterrupte
     assert json.loads((tmp_path / "manifest.json").read_text())["stages"]["zero"]["status"] == "running"
     run_on_one(RUN, str(tmp_path))
     assert_same_run(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("moment", ["the gate is judged", "the last save is awaited"])
+def test_sigterm_after_the_last_step_ends_the_run_too(moment, tmp_path, monkeypatch):
+    stage = dataclasses.replace(BASE, gate=GateConfig(evaluation=EVALUATION, accuracy=0.5))
+    run = tiny_run(stage)
+    passed = types.SimpleNamespace(summary={"pass@1": 1.0})
+
+    def terminated(result):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(pretrain, "evaluate", lambda *args, **kw: passed)
+    with monkeypatch.context() as patch:
+        if moment == "the gate is judged":
+            patch.setattr(pretrain, "evaluate", lambda *args, **kw: terminated(passed))
+        else:
+            result_step = Session.result_step
+            patch.setattr(Session, "result_step", lambda self: terminated(result_step(self)))
+        with pytest.raises(Preempted):
+            run_on_one(run, str(tmp_path))
+    assert Workdir(tmp_path).status("base") == "running"
+    with monkeypatch.context() as patch:  # no step is left to take
+        stopping(patch, Session, "update", call=1, after=False)
+        run_on_one(run, str(tmp_path))
+    assert Workdir(tmp_path).outputs("base")["step"] == BASE.num_steps

@@ -6,11 +6,14 @@ import json
 import jax
 import numpy as np
 import pytest
+from test_resume import Stopped, stopping
 from tiny_runs import BASE, EVALUATION, ZERO, lines, run_on_one, tiny_run, with_loss
 
 from r1jax import pipeline
 from r1jax.config import DataConfig, GateConfig, MeshConfig, SftConfig, constant
+from r1jax.stages import pretrain
 from r1jax.stages.errors import TrainingError
+from r1jax.stages.evaluate import evaluate
 from r1jax.stages.session import Session
 from r1jax.workdir import Workdir
 
@@ -81,6 +84,16 @@ def test_an_adaptive_kl_coefficient_survives_a_resume(base, tmp_path):
     assert [line["kl_coefficient"] for line in found] == pytest.approx([0.1, 0.08, 0.096, 0.1152], rel=1e-4)
 
 
+def test_a_kl_coefficient_without_a_target_is_the_config_s_also_after_a_resume(base, tmp_path, monkeypatch):
+    stage = dataclasses.replace(ZERO, start=base, num_steps=3, checkpoint_every=2, evaluation=None)
+    with monkeypatch.context() as patch:
+        stopping(patch, Session, "update", call=3, after=False)
+        with pytest.raises(Stopped):
+            run_on_one(tiny_run(with_loss(stage, kl_coefficient=0.1)), str(tmp_path))
+    found = zero_metrics(with_loss(stage, kl_coefficient=0.2), tmp_path)
+    assert [line["kl_coefficient"] for line in found] == [0.1, 0.1, 0.2]
+
+
 def test_masked_truncated_completions_give_no_tokens_to_the_loss(base, tmp_path):
     stage = dataclasses.replace(ZERO, start=base, num_steps=1, max_new_tokens=constant(6), evaluation=None)
     (kept,) = zero_metrics(stage, tmp_path / "kept")
@@ -142,6 +155,22 @@ def test_a_gate_that_is_not_passed_extends_the_stage_and_then_stops_the_run(tmp_
         run_on_one(tiny_run(dataclasses.replace(BASE, gate=gate)), str(tmp_path))
     assert len(lines(tmp_path / "base" / "metrics.jsonl")) == 9  # 6, and half as many again
     assert json.loads((tmp_path / "base" / "gate.json").read_text())["step"] == 9
+
+
+def test_a_gate_is_not_asked_again_where_validation_has_ended_the_stage(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(pretrain, "evaluate", lambda *args, **kw: looks.append(kw["purpose"]) or evaluate(*args, **kw))
+    samples = dataclasses.replace(EVALUATION, samples=2)  # an untrained model is wrong everywhere
+    stage = dataclasses.replace(
+        BASE,
+        gate=GateConfig(evaluation=samples, accuracy=1.0, extra=1.0, rounds=3),
+        validation=samples,
+        validate_every=1,
+        patience=1,
+    )
+    with pytest.raises(TrainingError, match=r"base: .* and 2 steps gave 0.000; validation ended .*patience or stop_at"):
+        run_on_one(tiny_run(stage), str(tmp_path))
+    assert looks == ["base/gate"]
 
 
 def test_validation_stops_at_a_plateau_and_keeps_the_best(base, tmp_path):

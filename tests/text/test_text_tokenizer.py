@@ -224,3 +224,29 @@ def test_the_real_deepseek_tokenizer(tmp_path):
     assert len(tokenizer.encode("<think>")) == 1
     text = "<think>\nJanet’s ducks lay 16 eggs.\n</think>\n\n鸭子每天下 16 颗蛋 \\boxed{18}"
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+PAGE = """<｜begin▁of▁sentence｜><｜User｜>证明 √2 是无理数。 Show each step!<｜Assistant｜><think>
+Suppose √2 = p/q，其中 p 和 q 互质…  然后 p² = 2q²，so p is even.
+\tdef gcd(a: int, b: int) -> int:
+\t    while b:  # Euclid\u2019s 算法
+\t        a, b = b, a % b
+\t    return a  # "größter gemeinsamer Teiler" 🧮
+
+</think>
+
+**答案**：$\\sqrt{2} \\notin \\mathbb{Q}$。  \\boxed{\\text{无理数}}<｜end▁of▁sentence｜><｜▁pad▁｜>"""
+
+
+def test_the_real_tokenizer_loses_nothing_of_a_mixed_page(tmp_path):
+    file = DATA / "deepseek_r1_tokenizer.json.gz"
+    if not file.exists():
+        pytest.skip(f"{file} is not on this machine")
+    (tmp_path / "tokenizer.json").write_bytes(gzip.decompress(file.read_bytes()))
+    (tmp_path / "tokenizer_config.json").write_text((DATA / "deepseek_r1_tokenizer_config.json").read_text())
+    tokenizer, library = Tokenizer.load(str(tmp_path)), tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ids = tokenizer.encode(PAGE)
+    assert ids == library.encode(PAGE, add_special_tokens=False).ids
+    assert tokenizer.decode(ids) == PAGE == library.decode(ids, skip_special_tokens=False)
+    assert tokenizer.bos_id == ids[0]
+    assert tokenizer.eos_id in ids
