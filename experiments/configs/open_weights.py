@@ -11,9 +11,9 @@ Command
         --config.stages.sft.data.path=gsm8k_train.jsonl --config.stages.zero.data.path=gsm8k_train.jsonl \\
         --config.stages.zero.evaluation.data.path=gsm8k_test.jsonl
 
-    On a GPU or TPU add --config.model.compute_dtype=bfloat16; with --config.model.lora.frozen=nf4 the base takes 4 bits
-    a weight. All weights instead of adapters: --config.model.lora=none, and a tenth of the learning rates. What it needs
-    on your devices: --dry_run.
+    On a GPU or TPU add --config.model.compute_dtype=bfloat16; with --config.model.lora.frozen=nf4 the base takes 4
+    bits a weight. All weights instead of adapters: --config.model.lora=none, and a tenth of the learning rates. What it
+    needs on your devices: --dry_run.
 
 Time
     Made for one GPU or TPU host and not run there yet. On 2 CPU cores a model of 0.5 B parameters takes minutes a step.

@@ -1,4 +1,7 @@
-"""Sampling and grading together: completions go to the reward service while others still decode."""
+"""Sampling and grading together: a prompt's completions go to the reward service while those of others still decode.
+
+They go together, for a reward may compare the completions of a group.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,7 @@ def sample_and_grade(
     ]
     texts: dict[tuple[int, int], tuple[Completion, str]] = {}
     verdicts: dict[tuple[int, int], Verdict] = {}
+    groups: list[list[tuple[tuple[int, int], Item]]] = [[] for _ in prompts]
     for count, completion in enumerate(sampler.generate(requests, seed=seed, step=step, sampling=sampling), start=1):
         index = completion.prompt - first_prompt
         key = (index, completion.sample)
@@ -83,7 +87,9 @@ def sample_and_grade(
             num_tokens=len(completion.tokens),
             truncated=not completion.stopped,
         )
-        run.rewards.submit(key, item)
+        groups[index].append((key, item))
+        if len(groups[index]) == samples:
+            run.rewards.submit_batch(groups[index])
         verdicts.update(run.rewards.results(block=False))
         if progress is not None:
             progress.show(count, {})

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.config import ConfigError, MeshConfig, ModelConfig, SamplerConfig, SamplingConfig
+from r1jax.config import (
+    ConfigError,
+    LatentConfig,
+    MeshConfig,
+    ModelConfig,
+    MoeConfig,
+    RopeConfig,
+    SamplerConfig,
+    SamplingConfig,
+)
 from r1jax.models import decoder, decoding
 from r1jax.parallel.mesh import make_mesh
 from r1jax.sampler.board import PromptError, Request
@@ -273,6 +282,25 @@ def test_eight_devices_sample_what_one_samples(axes):
     assert sorted(sharded) == sorted(single)
     for name in single:
         # A token may differ where its uniform lies within 1e-4 of a boundary: none of these does.
+        assert sharded[name].tokens.tolist() == single[name].tokens.tolist()
+        np.testing.assert_allclose(sharded[name].logps, single[name].logps, atol=1e-4)
+
+
+def test_experts_and_latent_caches_sample_the_same_on_eight_devices():
+    rope = RopeConfig(scaling="yarn", factor=4.0, original_max_positions=16, mscale_all_dim=1.0, neighbours=True)
+    model = dataclasses.replace(
+        MODEL,
+        num_kv_heads=4,
+        attention_bias=False,
+        rope=rope,
+        latent=LatentConfig(kv_rank=12, query_rank=16, nope_size=8, rope_size=4, value_size=6),
+        moe=MoeConfig(8, 2, 16, shared_experts=1, first_dense_layers=1, gate="sigmoid", num_groups=4, top_groups=2),
+    )
+    params = decoder.init(model, jax.random.key(1))
+    mesh = make_mesh(MeshConfig(data=1, expert=4, tensor=2))
+    requests = ask(1, 7, 12, 5, 9, 30, 8, 3, 4)
+    sharded, single = (run(build(model, mesh=on, params=params), requests) for on in (mesh, ONE_DEVICE))
+    for name in single:
         assert sharded[name].tokens.tolist() == single[name].tokens.tolist()
         np.testing.assert_allclose(sharded[name].logps, single[name].logps, atol=1e-4)
 

@@ -10,7 +10,7 @@ from test_resume import Stopped, stopping
 from tiny_runs import BASE, EVALUATION, ZERO, lines, run_on_one, tiny_run, with_loss
 
 from r1jax import pipeline
-from r1jax.config import DataConfig, GateConfig, MeshConfig, SftConfig, constant
+from r1jax.config import DataConfig, GateConfig, MeshConfig, RewardConfig, SftConfig, constant
 from r1jax.stages import pretrain
 from r1jax.stages.errors import TrainingError
 from r1jax.stages.evaluate import evaluate
@@ -44,6 +44,25 @@ def test_dynamic_sampling_replaces_groups_without_a_signal_and_counts_them(base,
     assert line["groups"] == ZERO.rollout_prompts
     assert line["zero_variance_share"] == 0
     assert line["drawn_groups"] == ZERO.rollout_prompts * (1 + line["backfill_rounds"])
+
+
+def test_a_reward_that_compares_completions_sees_their_whole_group(base, tmp_path):
+    run = tiny_run(dataclasses.replace(ZERO, start=base, num_steps=1, evaluation=None, checkpoint_every=1))
+    ranked = dataclasses.replace(run.rewards.sets[0], rewards=(RewardConfig("tiny_runs:rank"),))
+    run = dataclasses.replace(
+        run,
+        rewards=dataclasses.replace(run.rewards, sets=(ranked,)),
+        logging=dataclasses.replace(run.logging, samples_per_step=16),
+    )
+    run_on_one(run, str(tmp_path))
+    groups = {}
+    for line in lines(tmp_path / "zero" / "samples.jsonl"):
+        groups.setdefault(line["prompt"], []).append((line["tokens"], line["rewards"]["tiny_runs:rank"]))
+    assert len(groups) == ZERO.rollout_prompts
+    for group in groups.values():
+        lengths = [length for length, _ in group]
+        assert [reward for _, reward in group] == [sum(other < one for other in lengths) / 4 for one in lengths]
+    assert len({length for group in groups.values() for length, _ in group}) > 1
 
 
 def test_inner_epochs_train_several_times_on_one_rollout(base, tmp_path):

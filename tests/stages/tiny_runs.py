@@ -75,6 +75,14 @@ def length(items) -> list[Score]:
     return [Score(item.num_tokens / NEW_TOKENS, Status.SCORED) for item in items]
 
 
+def rank(items) -> list[Score]:
+    """A reward that compares completions: the share of its group that a completion is longer than."""
+    return [
+        Score(sum(one.num_tokens < item.num_tokens for one in items if one.group == item.group) / 4, Status.SCORED)
+        for item in items
+    ]
+
+
 def tiny_run(*stages, **changes) -> RunConfig:
     """A run of the given stages."""
     return RunConfig(
