@@ -69,19 +69,46 @@ def new_tokens(shape: Shape) -> int:
     return shape.prompts * shape.group * shape.new_tokens
 
 
-def forward_flops(shape: Shape, tokens: int, context: float, head_tokens: int) -> float:
-    """Floating-point operations of the multiplications of a forward pass.
+def forward_flops(shape: Shape, tokens: int, context: float, head_tokens: int, *, over_latents: bool = False) -> float:
+    """Floating-point operations of the multiplications of a forward pass. Of experts, those that a token chooses count.
 
     Args:
       tokens: how many go through the layers; `head_tokens` of them through the output head.
       context: mean number of positions that a token attends to.
+      over_latents: whether latent attention runs over what the cache keeps, as in decoding, not over keys and values.
     """
     model = shape.model
-    heads = model.num_heads * model.head_width
-    projections = model.hidden_size * 2 * (heads + model.num_kv_heads * model.head_width)
-    layer = projections + (3 if model.gated_ffn else 2) * model.hidden_size * model.ffn_size
-    per_token = 2 * layer + 4 * context * heads  # 4: scores and weighted values
-    return tokens * model.num_layers * per_token + 2.0 * head_tokens * model.hidden_size * model.vocab_size
+    dense = (3 if model.gated_ffn else 2) * model.hidden_size * model.ffn_size
+    products = model.num_layers * (_projections(model) + context * _attended(model, over_latents))
+    if model.moe is None:
+        products += model.num_layers * dense
+    else:
+        moe = model.moe
+        met = 3 * model.hidden_size * moe.expert_size * (moe.experts_per_token + moe.shared_experts)
+        mixtures = model.num_layers - moe.first_dense_layers
+        products += moe.first_dense_layers * dense + mixtures * (met + model.hidden_size * moe.num_experts)
+    return tokens * 2 * products + 2.0 * head_tokens * model.hidden_size * model.vocab_size
+
+
+def _projections(model: ModelConfig) -> int:
+    """Products of a token with the matrices of attention (absorbed into queries and outputs, there are as many)."""
+    width, heads = model.hidden_size, model.num_heads * model.head_width
+    if model.latent is None:
+        return width * 2 * (heads + model.num_kv_heads * model.head_width)
+    latent = model.latent
+    queries = width * heads if latent.query_rank is None else latent.query_rank * (width + heads)
+    keys = width * (latent.kv_rank + latent.rope_size)
+    keys += latent.kv_rank * model.num_heads * (latent.nope_size + latent.value_size)
+    return queries + keys + model.num_heads * latent.value_size * width
+
+
+def _attended(model: ModelConfig, over_latents: bool) -> int:
+    """Products of a token with one that it attends to: scores and weighted values."""
+    if model.latent is None:
+        return 2 * model.num_heads * model.head_width
+    if over_latents:
+        return 2 * model.num_heads * (model.latent.kv_rank + model.latent.rope_size)
+    return model.num_heads * (model.head_width + model.latent.value_size)
 
 
 def rollout_flops(shape: Shape) -> float:
@@ -89,7 +116,7 @@ def rollout_flops(shape: Shape) -> float:
     completions = shape.prompts * shape.group
     prefill = forward_flops(shape, shape.prompts * shape.prompt_tokens, shape.prompt_tokens / 2, shape.prompts)
     fed = completions * (shape.new_tokens - 1)
-    return prefill + forward_flops(shape, fed, shape.prompt_tokens + shape.new_tokens / 2, fed)
+    return prefill + forward_flops(shape, fed, shape.prompt_tokens + shape.new_tokens / 2, fed, over_latents=True)
 
 
 def update_flops(shape: Shape) -> float:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh
 
 from r1jax.config import ModelConfig
-from r1jax.dryrun.arrays import decoding_shapes, local_size, tree_bytes
+from r1jax.dryrun.arrays import decoding_shapes, local_size, param_dims, param_shapes, tree_bytes
 from r1jax.dryrun.programs import BatchShape
 from r1jax.learn.logprobs import block_positions
 from r1jax.models import decoder, lora
@@ -113,19 +113,24 @@ def dispatched_rows(model: ModelConfig, tokens_here: int, mesh: AbstractMesh) ->
 
 def _products(model: ModelConfig, stack: str, tokens: Tokens, mesh: AbstractMesh) -> int:
     """Numbers in the products with the weights of a layer, those of adapters among them; not those of experts."""
-    shapes, dims = decoder.param_shapes(model), decoder.param_dims(model)
-    adapted = lora.targets(model) if model.lora is not None else ()
+    shapes, dims = param_shapes(model), param_dims(model)
     total = 0
-    for path in lora.linears(model):
+    for path, adapted in _linears(model).items():
         if path[0] != stack:
             continue
-        shape, names = _at(shapes, path)["kernel"].shape, _at(dims, path)["kernel"]
+        names = _at(dims, path)["kernel"]
         outputs = input_axes(names).stop
-        product = tokens.each(mesh, tuple(f"act_{name}" for name in names[outputs:]), shape[outputs:])
-        total += product
-        if path in adapted:
-            total += product + tokens.each(mesh, (None,), (model.lora.rank,))
+        named = tuple(f"act_{name}" for name in names[outputs:])
+        product = tokens.each(mesh, named, _at(shapes, path)["kernel"].shape[outputs:])
+        total += 2 * product + tokens.each(mesh, (None,), (model.lora.rank,)) if adapted else product
     return total
+
+
+@functools.cache
+def _linears(model: ModelConfig) -> dict[tuple[str, ...], bool]:
+    """The layers' linear maps, and which are adapted."""
+    adapted = lora.targets(model) if model.lora is not None else ()
+    return {path: path in adapted for path in lora.linears(model)}
 
 
 def logits_block_bytes(model: ModelConfig, shape: BatchShape, mesh: AbstractMesh) -> int:
@@ -159,11 +164,12 @@ def written_out_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
 @functools.cache
 def merging_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
     """Of the adapted kernels in float32, as adapters are added to them; NF4 is written out in float32 first."""
-    shapes, dims = decoder.param_shapes(model), decoder.param_dims(model)
-    adapted = sum(
-        local_size(_at(dims, path)["kernel"], _at(shapes, path)["kernel"].shape, mesh) for path in lora.targets(model)
+    shapes, dims = param_shapes(model), param_dims(model)
+    kernels = (
+        (_at(dims, path)["kernel"], _at(shapes, path)["kernel"]) for path, adapted in _linears(model).items() if adapted
     )
-    return (2 if model.lora.frozen == "nf4" else 1) * F32 * adapted
+    size = sum(local_size(names, kernel.shape, mesh) for names, kernel in kernels)
+    return (2 if model.lora.frozen == "nf4" else 1) * F32 * size
 
 
 def _largest_weights_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
@@ -188,7 +194,7 @@ def _kept_weights_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
         elif in_compute_dtype(dims) and not ("experts" in dims and model.lora is None and mesh.size > 1):
             total += local_size(dims, shapes.shape, mesh)
 
-    shapes, dims = decoder.param_shapes(model), decoder.param_dims(model)
+    shapes, dims = param_shapes(model), param_dims(model)
     for stack, _, _ in decoder.stacks(model):
         visit(dims[stack], shapes[stack])
     return total * _compute_size(model)

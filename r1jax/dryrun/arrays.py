@@ -1,4 +1,4 @@
-"""Arrays that outlive a program: how many numbers, and exactly how many bytes on each device.
+"""Arrays that outlive a program: exactly how many bytes they take on each device.
 
 Sizes come from the shapes and shardings of the run itself (padding of the hardware's tiles aside). A model is traced
 for them, which takes a while for a large one: hence the caches, which stages of a run share.
@@ -15,9 +15,8 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding
 
 from r1jax.config import MESH_AXES, ConfigError, MeshConfig, ModelConfig, OptimizerConfig
 from r1jax.dryrun.programs import SamplerUse
-from r1jax.learn.state import StepConfig, TrainState, init_state, state_shardings
+from r1jax.learn.state import StepConfig, reference_copy, state_shardings
 from r1jax.models import decoder, decoding, lora
-from r1jax.models.adapters import combined
 from r1jax.models.param_dims import in_compute_dtype
 from r1jax.parallel import rules
 from r1jax.parallel.mesh import axis_sizes
@@ -35,28 +34,15 @@ def abstract_mesh(config: MeshConfig, num_devices: int) -> AbstractMesh:
 
 
 @functools.cache
-def count_params(model: ModelConfig) -> int:
-    """Parameters of the model, without adapters."""
-    return _count(decoder.param_shapes(model))
+def param_shapes(model: ModelConfig) -> decoder.Params:
+    """`decoder.param_shapes`, once."""
+    return decoder.param_shapes(model)
 
 
 @functools.cache
-def count_active(model: ModelConfig) -> int:
-    """Parameters that one token meets: all but the experts that it does not choose."""
-    if model.moe is None:
-        return count_params(model)
-    experts, moe = decoder.param_shapes(model)["layers"]["ffn"]["experts"], model.moe
-    return count_params(model) - _count(experts) // moe.num_experts * (moe.num_experts - moe.experts_per_token)
-
-
-@functools.cache
-def count_trained(model: ModelConfig) -> int:
-    """Parameters that an update changes: all, or with `model.lora` the adapters (and a score head)."""
-    return _count(lora.trained_shapes(model))
-
-
-def _count(shapes: Any) -> int:
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+def param_dims(model: ModelConfig) -> decoder.Params:
+    """`decoder.param_dims`, once."""
+    return decoder.param_dims(model)
 
 
 @functools.cache
@@ -75,7 +61,7 @@ def frozen_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
 @functools.cache
 def loaded_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
     """Of the run's first weights as they are loaded: float32, or where adapters are trained the compute dtype."""
-    shapes, dims = decoder.param_shapes(model), decoder.param_dims(model)
+    shapes, dims = param_shapes(model), param_dims(model)
 
     def one(dims: rules.Dims, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         cast = model.lora is not None and in_compute_dtype(dims)
@@ -86,23 +72,29 @@ def loaded_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
 
 
 @functools.cache
-def moments_and_reference_bytes(
-    model: ModelConfig, optimizer: OptimizerConfig, num_steps: int, mesh: AbstractMesh, *, reference: bool
-) -> tuple[int, int]:
-    """Of the optimiser's state, and of the reference (of its adapters, where the base is shared; 0 without one)."""
-    config = StepConfig(model=model, optimizer=optimizer, num_steps=num_steps)
-    base = None if model.lora is None else decoder.param_shapes(model)
-    params = combined(base, lora.trained_shapes(model))
-    make = functools.partial(init_state, config=config, reference=reference)
-    shapes: TrainState = jax.eval_shape(make, params)
-    shardings = state_shardings(config, mesh, reference=reference)
-    return tree_bytes(shapes.opt_state, shardings.opt_state), tree_bytes(shapes.reference, shardings.reference)
+def moments_bytes(model: ModelConfig, optimizer: OptimizerConfig, mesh: AbstractMesh) -> int:
+    """Of the optimiser's state."""
+    config = _step_config(model, optimizer)
+    moments = jax.eval_shape(config.make_optimizer().init, lora.trained_shapes(model))
+    return tree_bytes(moments, state_shardings(config, mesh).opt_state)
+
+
+@functools.cache
+def reference_bytes(model: ModelConfig, optimizer: OptimizerConfig, mesh: AbstractMesh) -> int:
+    """Of the policy's copy that KL is measured from: of its adapters, where the base is shared."""
+    config = _step_config(model, optimizer)
+    copy = jax.eval_shape(functools.partial(reference_copy, config=config), lora.trained_shapes(model))
+    return tree_bytes(copy, rules.shardings(lora.trained_dims(model), copy, mesh))
+
+
+def _step_config(model: ModelConfig, optimizer: OptimizerConfig) -> StepConfig:
+    return StepConfig(model=model, optimizer=optimizer, num_steps=optimizer.warmup_steps + 1)  # sizes are the same
 
 
 @functools.cache
 def decoding_shapes(model: ModelConfig) -> decoding.DecodingParams:
     """The sampler's copy with a `jax.ShapeDtypeStruct` for every array."""
-    return jax.eval_shape(functools.partial(decoding.prepare, config=model), decoder.param_shapes(model))
+    return jax.eval_shape(functools.partial(decoding.prepare, config=model), param_shapes(model))
 
 
 @functools.cache

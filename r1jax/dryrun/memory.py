@@ -1,15 +1,22 @@
-"""What a stage holds on each device, and when: exact for arrays that outlive a program, estimates within one."""
+"""How many parameters a model has, and what a stage holds on each device, and when.
+
+Exact for arrays that outlive a program (`arrays`), estimates within one (`activations`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
+import jax
 from jax.sharding import AbstractMesh
 
 from r1jax.config import ConfigError, EvaluateConfig, GrpoConfig, ModelConfig, RunConfig, StageConfig, TrainingConfig
 from r1jax.dryrun import activations, arrays
 from r1jax.dryrun.activations import Tokens
 from r1jax.dryrun.programs import SamplerUse, batch_shape, sampler_uses, scored_models
+from r1jax.models import lora
 
 F32 = 4
 
@@ -22,6 +29,28 @@ class Holding:
     bytes: int
     exact: bool
     phases: frozenset[str]
+
+
+def count_params(model: ModelConfig) -> int:
+    """Parameters of the model, without adapters."""
+    return _count(arrays.param_shapes(model))
+
+
+def count_active(model: ModelConfig) -> int:
+    """Parameters that one token meets: all but the experts that it does not choose."""
+    if model.moe is None:
+        return count_params(model)
+    experts, moe = arrays.param_shapes(model)["layers"]["ffn"]["experts"], model.moe
+    return count_params(model) - _count(experts) // moe.num_experts * (moe.num_experts - moe.experts_per_token)
+
+
+def count_trained(model: ModelConfig) -> int:
+    """Parameters that an update changes: all, or with `model.lora` the adapters (and a score head)."""
+    return _count(lora.trained_shapes(model))
+
+
+def _count(shapes: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
 def phases_of(stage: StageConfig) -> list[str]:
@@ -106,12 +135,10 @@ def _looks_at_first_weights(stage: StageConfig, run: RunConfig) -> bool:
 
 
 def _state(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phases: frozenset[str]) -> list[Holding]:
-    reference = "reference" in scored_models(stage)
-    moments, copy = arrays.moments_and_reference_bytes(
-        model, stage.optimizer, stage.num_steps, mesh, reference=reference
-    )
+    moments = arrays.moments_bytes(model, stage.optimizer, mesh)
     found = [Holding(f"moments of {stage.optimizer.name}", moments, True, phases)]
-    if reference:
+    if "reference" in scored_models(stage):
+        copy = arrays.reference_bytes(model, stage.optimizer, mesh)
         shared = "" if model.lora is None else "'s adapters"
         found.append(Holding(f"reference{shared}, {model.compute_dtype}", copy, True, phases))
     return found

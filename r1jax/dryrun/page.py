@@ -15,8 +15,16 @@ from rich.tree import Tree
 
 from r1jax.config import DataConfig, EvaluateConfig, ModelConfig, PretrainedConfig, RunConfig, StageConfig
 from r1jax.config.serialize import to_json
-from r1jax.dryrun.arrays import abstract_mesh, count_active, count_params, count_trained
-from r1jax.dryrun.memory import brief_peaks, holdings_of, phases_of, total
+from r1jax.dryrun.arrays import abstract_mesh
+from r1jax.dryrun.memory import (
+    brief_peaks,
+    count_active,
+    count_params,
+    count_trained,
+    holdings_of,
+    phases_of,
+    total,
+)
 from r1jax.dryrun.programs import programs_of
 from r1jax.models.pretrained import resolved
 
@@ -47,8 +55,8 @@ def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console:
         console.print(_programs(stage))
         console.print()
         console.print(_memory(stage, config, mesh))
-        for moment, num_bytes in brief_peaks(stage, config, mesh).items():
-            console.print(Text(f"{moment}: {readable(num_bytes)} together (estimate)", style="dim"))
+        for line in _peak_lines(stage, config, mesh):
+            console.print(Text(line))
 
 
 def readable(num_bytes: int) -> str:
@@ -61,7 +69,7 @@ def _mesh_line(mesh: AbstractMesh) -> str:
     sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1)
     here = jax.device_count()
     there = "" if mesh.size == here else f"; here {'is' if here == 1 else 'are'} {here} ({jax.default_backend()})"
-    return f"{mesh.size} device{'s' if mesh.size > 1 else ''}{f': {sizes}' if sizes else ''}{there}"
+    return f"{mesh.size:,} device{'s' if mesh.size > 1 else ''}{f': {sizes}' if sizes else ''}{there}"
 
 
 def _first_weights(config: RunConfig) -> str:
@@ -143,3 +151,11 @@ def _memory(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> Table:
         cells = [Text("-", style="dim") if one is None else readable(one) for one in needed]
         table.add_row(Text(name), *cells, "exact" if same[0].exact else "estimate")
     return table
+
+
+def _peak_lines(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> list[str]:
+    """What is needed for a moment, where that is more than in any phase of the table."""
+    holdings = holdings_of(stage, config, mesh)
+    largest = max(total(holdings, phase) for phase in phases_of(stage))
+    peaks = brief_peaks(stage, config, mesh)
+    return [f"{moment}: {readable(peak)} (estimate)" for moment, peak in peaks.items() if peak > largest]

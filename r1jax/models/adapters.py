@@ -57,8 +57,8 @@ def attach(module: nnx.Module, adapters: Tree, *, factor: float) -> None:
             attach(getattr(module, name), below, factor=factor)
 
 
-def dequantized(tree: Tree, dtype: Any) -> Tree:
-    """The tree with every quantised array written out in `dtype`."""
+def dequantized(tree: Any, dtype: Any) -> Any:
+    """A tree (or one leaf of it) with every quantised array written out in `dtype`."""
 
     def write_out(leaf: Any) -> Any:
         return qwix.dequantize(leaf).astype(dtype) if isinstance(leaf, qwix.QArray) else leaf
@@ -66,20 +66,32 @@ def dequantized(tree: Tree, dtype: Any) -> Tree:
     return jax.tree.map(write_out, tree, is_leaf=lambda leaf: isinstance(leaf, qwix.QArray))
 
 
-def merged(params: Tree, *, config: ModelConfig) -> Tree:
-    """Combined parameters as those of a model without adapters: every adapted kernel with its A B added, float32."""
+def merged(params: Tree, *, config: ModelConfig, dtype: Any = jnp.float32) -> Tree:
+    """Combined parameters as those of a model without adapters: every adapted kernel with its A B added.
+
+    Sums are float32, adapted and quantised arrays come back in `dtype`; they are made one layer after the other, so
+    that never more than a layer of an array is there in float32.
+    """
     if config.lora is None:
         return params
 
+    def layer(parts: tuple[Any, ...]) -> jax.Array:
+        kernel, *adapter = parts
+        kernel = dequantized(kernel, jnp.float32).astype(jnp.float32)
+        if adapter:
+            a, b = adapter
+            delta = a.reshape(-1, a.shape[-1]) @ b.reshape(b.shape[0], -1)
+            kernel += config.lora.scale * delta.reshape(kernel.shape)
+        return kernel.astype(dtype)
+
     def fold(node: Any) -> Any:
+        if isinstance(node, qwix.QArray):
+            return jax.lax.map(layer, (node,))
         if not isinstance(node, dict):
             return node
-        below = {name: fold(one) for name, one in node.items() if name not in _NAMES}
+        below = {name: one for name, one in node.items() if name not in _NAMES}
         if "lora_a" in node:
-            rank_last, rank_first = node["lora_a"], node["lora_b"]
-            flat_b = rank_first.reshape(*rank_first.shape[:2], -1)
-            delta = jnp.einsum("l...r,lro->l...o", rank_last, flat_b).reshape(below["kernel"].shape)
-            below["kernel"] = below["kernel"].astype(jnp.float32) + config.lora.scale * delta
-        return below
+            below["kernel"] = jax.lax.map(layer, (below["kernel"], node["lora_a"], node["lora_b"]))
+        return {name: fold(one) for name, one in below.items()}
 
-    return fold(dequantized(params, jnp.float32))
+    return fold(params)

@@ -37,8 +37,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from r1jax.config import ModelConfig
+from r1jax.models import dispatch, rope
 from r1jax.models import param_dims as dims_of
-from r1jax.models import rope
 from r1jax.models.adapters import attach, dequantized, separate
 from r1jax.models.attention import Attention
 from r1jax.models.latent_attention import LatentAttention
@@ -50,7 +50,10 @@ from r1jax.parallel.rules import Dims, constrain
 Params = dict[str, Any]
 
 _KEPT_BY_REMAT: dict[str, Callable[..., Any]] = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # products with weights
+    "dots": jax.checkpoint_policies.save_from_both_policies(  # products with weights, those of experts among them
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(dispatch.KEPT),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
@@ -144,8 +147,9 @@ def init(config: ModelConfig, key: jax.Array) -> Params:
     return params
 
 
+@functools.cache
 def param_shapes(config: ModelConfig) -> Params:
-    """The tree of `init` with a `jax.ShapeDtypeStruct` for every array; nothing is computed."""
+    """The tree of `init` with a `jax.ShapeDtypeStruct` for every array; nothing is computed. Not to be changed."""
     return jax.eval_shape(lambda key: init(config, key), jax.random.key(0))
 
 

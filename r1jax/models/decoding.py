@@ -51,7 +51,8 @@ def prepare(params: Params, *, config: ModelConfig) -> DecodingParams:
         # The rest computes in float32, as in training, and is small: no reason to round it.
         return leaf.astype(config.compute_dtype) if in_compute_dtype(dims) else leaf
 
-    cast_params = jax.tree.map(cast, param_dims(config), merged(params, config=config), is_leaf=is_dims)
+    merged_params = merged(params, config=config, dtype=config.compute_dtype)
+    cast_params = jax.tree.map(cast, param_dims(config), merged_params, is_leaf=is_dims)
     layers = tuple(
         jax.tree.map(operator.itemgetter(i), cast_params[name])
         for name, _, count in stacks(config)

@@ -2,14 +2,18 @@
 
 import dataclasses
 import io
+import json
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
 from rich.console import Console
 
+from r1jax.benchmarks.shapes import Shape, forward_flops
 from r1jax.config import (
     BatchConfig,
     ConfigError,
@@ -17,11 +21,13 @@ from r1jax.config import (
     EvaluateConfig,
     EvaluationConfig,
     GrpoConfig,
+    LoraConfig,
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
     PolicyLossConfig,
     PretrainConfig,
+    PretrainedConfig,
     RunConfig,
     SamplerConfig,
     SamplingConfig,
@@ -29,12 +35,17 @@ from r1jax.config import (
     TokenizerConfig,
     constant,
 )
-from r1jax.dryrun import memory
+from r1jax.config.load import load_config
+from r1jax.dryrun import activations, arrays, memory
 from r1jax.dryrun.page import describe, readable
 from r1jax.dryrun.programs import BatchShape, SamplerUse, batch_shape, programs_of, scored_models
 from r1jax.learn.jit import jit_make
 from r1jax.learn.state import StepConfig, init_state, state_shardings
-from r1jax.models import decoder
+from r1jax.models import decoder, decoding, lora
+from r1jax.models.adapters import combined
+from r1jax.models.huggingface.config_json import write_config
+from r1jax.models.presets import PRESETS, preset
+from r1jax.parallel import rules
 from r1jax.parallel.mesh import make_mesh
 from r1jax.sampler.engine import Request, Sampler
 from r1jax.sampler.programs import programs
@@ -130,6 +141,95 @@ def test_a_stage_shows_what_it_starts_from_and_only_chosen_stages_are_detailed()
     assert "train step" not in text
 
 
+CONFIG = pathlib.Path(__file__).resolve().parents[2] / "experiments" / "configs" / "open_weights.py"
+MESHES = {
+    "qwen3-30b-a3b": {"fsdp": 8, "expert": 8, "tensor": 4},
+    "llama3.3-70b": {"fsdp": 32, "tensor": 8},
+    "deepseek-v3": {"fsdp": 32, "expert": 8, "tensor": 4},
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_described_with_its_number_of_parameters(name):
+    mesh = {"data": 1} | MESHES.get(name, {"fsdp": 2} if name.startswith("tiny-") else {"fsdp": 8})
+    rows = math.prod(mesh.get(axis, 1) for axis in ("fsdp", "expert"))
+    overrides = {"model.path": "none", "model.preset": name, "stages.zero.batch.micro_batch_rows": max(rows, 4)}
+    overrides |= {f"mesh.{axis}": size for axis, size in mesh.items()}
+    for sampler in ("sampler", "evaluation.sampler"):
+        overrides[f"stages.zero.{sampler}.lanes"] = max(rows, 16)
+    model = PRESETS[name].model
+    config = load_config(str(CONFIG), [(path, str(value)) for path, value in overrides.items()])
+    text = printed(config, stages=["zero"])
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(decoder.param_shapes(model)))
+    assert f"parameters  {count:,}\n" in text
+    assert ("active  " in text) == (model.moe is not None)
+    assert "adapters of rank 32" in text
+    assert f"random weights in the shape of {name}" in text
+
+
+def test_a_folder_is_described_from_its_config_alone(tmp_path, monkeypatch):
+    model = preset("tiny-deepseek-v3").model
+    (tmp_path / "config.json").write_text(json.dumps(write_config(model)))
+    monkeypatch.chdir(tmp_path.parent)
+    text = printed(run_of(grpo(), model=PretrainedConfig(path=tmp_path.name), mesh=MeshConfig(data=2)))
+    assert f"weights of {tmp_path.name}" in text
+    assert "3 of 8 experts and 2 shared" in text
+    assert "cache of latents" in text
+
+
+def test_weights_of_a_checkpoint_stand_at_the_root():
+    text = printed(dataclasses.replace(run_of(grpo()), weights="runs/base/checkpoints"))
+    assert "weights of runs/base/checkpoints" in text
+    assert "random weights" not in text
+
+
+def test_a_score_head_predicts_no_tokens():
+    with pytest.raises(ConfigError, match="expected 'tokens'"):
+        printed(run_of(grpo(), model=PretrainedConfig(preset="tiny-qwen3", head="score")))
+
+
+def test_an_evaluation_of_the_first_weights_has_no_adapters():
+    check = EvaluateConfig(name="check", evaluation=EVALUATION)
+    again = EvaluateConfig(name="again", start="check", evaluation=EVALUATION)
+    tuned = EvaluateConfig(name="tuned", start="zero", evaluation=EVALUATION)
+    model = dataclasses.replace(TINY, lora=LoraConfig(rank=4, frozen="int8"))
+    run, mesh = run_of(check, again, grpo(), tuned, model=model), arrays.abstract_mesh(ALL, 1)
+    names = {stage.name: {one.name for one in memory.holdings_of(stage, run, mesh)} for stage in run.stages}
+    assert names["check"] == names["again"]
+    assert "base, float32" in names["check"]
+    assert {"frozen base, int8", "adapters, float32"} <= names["zero"] & names["tuned"]
+
+
+def test_a_moment_that_needs_more_than_any_phase_is_told():
+    evaluation = dataclasses.replace(EVALUATION, sampler=SamplerConfig(lanes=1, width=1, max_prompt_tokens=8))
+    model = dataclasses.replace(TINY, hidden_size=256, ffn_size=1024, lora=LoraConfig(rank=4, frozen="nf4"))
+    stages = (grpo(evaluation=EVALUATION), EvaluateConfig(name="check", start="zero", evaluation=evaluation))
+    text = printed(run_of(*stages, model=model, mesh=MeshConfig(data=1)))
+    zero, check = text.split("check ─")
+    assert "while adapters are added to the sampler's copy" in check
+    assert "while" not in zero  # training needs more
+
+
+def test_what_is_active_is_what_the_operations_of_a_token_count():
+    # Two operations for each number of a matrix: all but the embedding, norms and the correction bias.
+    for name in ("tiny-qwen3", "tiny-qwen3-moe", "tiny-deepseek-v3"):
+        model = dataclasses.replace(preset(name).model, tie_embeddings=False)
+        shapes = decoder.param_shapes(model)
+        added = [x for path, x in jax.tree.leaves_with_path(shapes) if path[-1].key in ("scale", "correction_bias")]
+        others = sum(math.prod(leaf.shape) for leaf in [*added, shapes["embed"]["embedding"]])
+        multiplied = memory.count_active(model) - others
+        shape = Shape(model, prompts=1, prompt_tokens=1, group=1, new_tokens=1, micro_batch_rows=1)
+        assert forward_flops(shape, 1, 0, 1) == 2 * multiplied
+
+
+def test_operations_of_latent_attention_are_those_of_its_form():
+    # 4 heads, 3 layers. Over heads of 16 + 8 and values of 24: 2 x 3 x 4 x 48. Over latents of 32 + 8, twice.
+    shape = Shape(preset("tiny-deepseek-v3").model, 1, 1, 1, 1, 1)
+    at, without = (forward_flops(shape, 1, context, 0) for context in (1, 0))
+    assert at - without == 2 * 3 * 4 * 48
+    assert forward_flops(shape, 1, 1, 0, over_latents=True) - without == 2 * 3 * 4 * 80
+
+
 def test_an_unknown_stage_is_answered_with_those_there_are():
     with pytest.raises(ConfigError, match="expected one of zero, found 'on'"):
         printed(run_of(grpo()), stages=["on"])
@@ -150,7 +250,7 @@ def test_bytes_of_the_train_state_are_those_of_the_real_one_on_its_mesh(optimize
     make = jit_make(lambda p: init_state(p, config=config, reference=True), mesh, shardings)
     state = make(decoder.init(model, jax.random.key(0)))
 
-    run, planned = run_of(stage, model=model, mesh=mesh_config), memory.abstract_mesh(mesh_config, 8)
+    run, planned = run_of(stage, model=model, mesh=mesh_config), arrays.abstract_mesh(mesh_config, 8)
     assert held(run, planned, "parameters, float32")["update"] == bytes_on_first_device(state.params)
     assert held(run, planned, f"moments of {optimizer}")["update"] == bytes_on_first_device(state.opt_state)
     assert held(run, planned, "reference, bfloat16")["rollout"] == bytes_on_first_device(state.reference)
@@ -163,7 +263,7 @@ def test_bytes_of_the_sampler_are_those_of_its_arrays_on_the_mesh():
     with jax.set_mesh(mesh):
         dparams = compiled.prepare(decoder.init(TINY, jax.random.key(0)))
         cache = compiled.empty(96, 100).cache
-    planned = memory.abstract_mesh(mesh_config, 8)
+    planned = arrays.abstract_mesh(mesh_config, 8)
     assert held(run, planned, "sampler's copy, float32") == {
         "update": bytes_on_first_device(dparams),
         "rollout": bytes_on_first_device(dparams),
@@ -219,7 +319,7 @@ def test_log_probs_are_scored_for_whom_the_loss_needs():
 
 def test_the_final_evaluation_holds_no_train_state_but_validation_does():
     stage = grpo(evaluation=EVALUATION, validation=EVALUATION, validate_every=1)
-    run, mesh = run_of(stage), memory.abstract_mesh(MeshConfig(), 1)
+    run, mesh = run_of(stage), arrays.abstract_mesh(MeshConfig(), 1)
     moments = held(run, mesh, "moments of adamw")
     assert moments["validation"] > 0
     assert moments["evaluation"] == 0
@@ -227,37 +327,108 @@ def test_the_final_evaluation_holds_no_train_state_but_validation_does():
     assert copies["validation"] == 2 * copies["evaluation"]  # the policy's sampler is still there
 
 
+def gradients_on(mesh, model: ModelConfig, rows: int, length: int):
+    """XLA's account of the gradients of what is trained, arguments and results placed as in a run."""
+
+    def loss(trained, frozen, tokens_BT):
+        positions_BT = jnp.broadcast_to(jnp.arange(length), (rows, length))
+        segments_BT = jnp.ones((rows, length), jnp.int32)
+        return decoder.forward(combined(frozen, trained), tokens_BT, positions_BT, segments_BT, config=model).sum()
+
+    trained, frozen, place = placed(model, mesh)
+    tokens = jax.ShapeDtypeStruct((rows, length), np.int32)
+    where = NamedSharding(mesh, rules.spec(("batch", "length"), tokens.shape, mesh))
+    outputs = jax.tree.map(lambda leaf: leaf.sharding, trained)
+    with jax.set_mesh(mesh):
+        compiled = jax.jit(jax.grad(loss), out_shardings=outputs).lower(trained, frozen, place(tokens, where)).compile()
+    return compiled.memory_analysis()
+
+
+def placed(model: ModelConfig, mesh):
+    """Shapes of what is trained and what is frozen, on the mesh; and what puts a shape there."""
+
+    def place(shape, where):
+        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
+
+    trained, frozen = lora.trained_shapes(model), lora.frozen_shapes(model)
+    trained = jax.tree.map(place, trained, rules.shardings(lora.trained_dims(model), trained, mesh))
+    return trained, jax.tree.map(place, frozen, lora.frozen_shardings(model, mesh)), place
+
+
+DENSE = ModelConfig(vocab_size=128, hidden_size=128, num_layers=4, num_heads=4, num_kv_heads=2, ffn_size=512)
+ESTIMATED = {
+    "dense": DENSE,
+    "dense with adapters": dataclasses.replace(DENSE, lora=LoraConfig(rank=8, frozen="nf4")),
+    "experts": preset("tiny-qwen3-moe").model,
+    "experts and latents": preset("tiny-deepseek-v3").model,
+}
+
+
 @pytest.mark.parametrize("remat", ["none", "dots", "full"])
-def test_activations_are_estimated_within_a_factor_of_two_of_what_xla_allocates(remat):
-    model = ModelConfig(
-        vocab_size=128, hidden_size=128, num_layers=4, num_heads=4, num_kv_heads=2, ffn_size=512, remat=remat
-    )
-    B, T = 4, 256
-
-    def loss(params, tokens_BT):
-        positions_BT = jnp.broadcast_to(jnp.arange(T), (B, T))
-        hidden_BTD = decoder.forward(params, tokens_BT, positions_BT, jnp.ones((B, T), jnp.int32), config=model)
-        return hidden_BTD.sum()
-
-    arguments = decoder.param_shapes(model), jax.ShapeDtypeStruct((B, T), np.int32)
-    allocated = jax.jit(jax.grad(loss)).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
-    estimate = memory.activation_bytes(model, BatchShape(1, B, T), memory.abstract_mesh(MeshConfig(), 1))
+@pytest.mark.parametrize("model", ESTIMATED.values(), ids=ESTIMATED.keys())
+def test_activations_are_estimated_within_a_factor_of_two_of_what_xla_allocates(model, remat):
+    model = dataclasses.replace(model, remat=remat)
+    allocated = gradients_on(make_mesh(ALL, jax.devices()[:1]), model, 4, 256).temp_size_in_bytes
+    estimate = activations.activation_bytes(model, BatchShape(1, 4, 256), arrays.abstract_mesh(ALL, 1))
     assert 0.5 < estimate / allocated < 2.0
 
 
+@pytest.mark.parametrize(
+    ("name", "mesh_config"),
+    [
+        ("tiny-qwen3-moe", MeshConfig(data=1, fsdp=2, expert=4)),
+        ("tiny-deepseek-v3", MeshConfig(data=1, expert=4, tensor=2)),
+    ],
+    ids=["experts and fsdp", "experts and tensor"],
+)
+def test_experts_over_devices_are_estimated_within_a_factor_of_two_of_what_xla_allocates(name, mesh_config):
+    model = dataclasses.replace(preset(name).model, remat="full", num_layers=3)
+    allocated = gradients_on(make_mesh(mesh_config), model, 8, 128).temp_size_in_bytes
+    estimate = activations.activation_bytes(model, BatchShape(1, 8, 128), arrays.abstract_mesh(mesh_config, 8))
+    assert 0.5 < estimate / allocated < 2.0
+
+
+def test_without_remat_the_written_out_base_is_kept():
+    # Few tokens on wide layers: weights are most of what the backward pass holds.
+    held = dataclasses.replace(DENSE, num_layers=8, lora=LoraConfig(rank=8))
+    quantised = dataclasses.replace(held, lora=LoraConfig(rank=8, frozen="nf4"))
+    mesh, planned = make_mesh(ALL, jax.devices()[:1]), arrays.abstract_mesh(ALL, 1)
+    held_bytes, quantised_bytes = (gradients_on(mesh, model, 1, 16).temp_size_in_bytes for model in (held, quantised))
+    assert activations.written_out_bytes(held, planned) == 0
+    assert 0.5 < activations.written_out_bytes(quantised, planned) / (quantised_bytes - held_bytes) < 2.0
+
+
+@pytest.mark.parametrize("frozen", ["compute", "int8", "nf4"])
+@pytest.mark.parametrize("mesh_config", [MeshConfig(data=1), MeshConfig(data=1, fsdp=4, tensor=2)], ids=str)
+def test_bytes_of_adapters_and_their_base_are_those_that_xla_is_given(frozen, mesh_config):
+    # Not those of `nbytes`, which counts a byte for each of NF4's half bytes.
+    model = dataclasses.replace(DENSE, lora=LoraConfig(rank=8, frozen=frozen))
+    size = 8 if mesh_config.tensor == 2 else 1
+    mesh, planned = make_mesh(mesh_config, jax.devices()[:size]), arrays.abstract_mesh(mesh_config, size)
+    trained, base, _ = placed(model, mesh)
+    with jax.set_mesh(mesh):
+        prepare = jax.jit(lambda *parts: decoding.prepare(combined(*parts), config=model))
+        analysis = prepare.lower(base, trained).compile().memory_analysis()
+    given = arrays.frozen_bytes(model, planned) + arrays.trained_bytes(model, planned)
+    assert given == analysis.argument_size_in_bytes
+    if size == 1:
+        merged = activations.merging_bytes(model, planned)
+        assert 0.5 < merged / analysis.temp_size_in_bytes < 2.0
+
+
 def test_logits_blocks_stay_under_the_budget_where_all_of_them_would_not():
-    mesh = memory.abstract_mesh(MeshConfig(data=1), 1)
+    mesh = arrays.abstract_mesh(MeshConfig(data=1), 1)
     shape = BatchShape(1, 2, 64)
     # 2 rows x 64 positions x 64 words x 4 bytes = 32,768
-    assert memory.logits_block_bytes(TINY, shape, mesh) == 32_768
+    assert activations.logits_block_bytes(TINY, shape, mesh) == 32_768
     # A budget of 3,000 holds 5 positions of 512 bytes; one of 10,000 more, but there are 8 blocks at least.
     for budget_bytes, held_bytes in {3_000: 5 * 512, 10_000: 8 * 512}.items():
         model = dataclasses.replace(TINY, logits_budget_bytes=budget_bytes)
-        assert memory.logits_block_bytes(model, shape, mesh) == held_bytes
+        assert activations.logits_block_bytes(model, shape, mesh) == held_bytes
     # Spread over rows and vocabulary, 16,384 of the 65,536 bytes of 4 rows lie on each device: now they fit.
-    mesh = memory.abstract_mesh(MeshConfig(data=2, tensor=2), 4)
+    mesh = arrays.abstract_mesh(MeshConfig(data=2, tensor=2), 4)
     model = dataclasses.replace(TINY, logits_budget_bytes=16_384)
-    assert memory.logits_block_bytes(model, BatchShape(1, 4, 64), mesh) == 16_384
+    assert activations.logits_block_bytes(model, BatchShape(1, 4, 64), mesh) == 16_384
 
 
 def test_bytes_are_written_in_the_largest_unit_that_they_fill():
