@@ -17,7 +17,7 @@ from r1jax.launch import one_line_errors, prepare_jax
 from r1jax.models.huggingface.exporter import export
 from r1jax.models.huggingface.peft_adapter import export_adapter
 from r1jax.stages.context import open_context
-from r1jax.stages.weights import is_huggingface, load_merged, load_params, stage_checkpoint
+from r1jax.stages.weights import config_folder, load_merged, load_trained, stage_checkpoint
 from r1jax.workdir import Workdir
 
 CONFIG = flags.DEFINE_string("config", None, "config file of the run", required=True)
@@ -39,13 +39,12 @@ def main() -> None:
         prepare_jax()
         with open_context(config, Workdir(WORKDIR.value)) as run:
             checkpoint = str(stage_checkpoint(stage, run, STEP.value))
-            model, weights = run.config.model, run.config.weights
-            source = weights if weights is not None and is_huggingface(weights) else None
+            model, source = run.config.model, config_folder(run.config.weights)
             if ADAPTER.value:
-                export_adapter(load_params(checkpoint, None, run), model, FOLDER.value, base=source)
+                export_adapter(load_trained(checkpoint, None, run), model, FOLDER.value, base=source)
             else:
                 export(
-                    load_merged(checkpoint, None, run),
+                    load_merged(checkpoint, None, run, dtype=DTYPE.value),
                     dataclasses.replace(model, lora=None),
                     FOLDER.value,
                     dtype=DTYPE.value,

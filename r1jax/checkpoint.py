@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
@@ -128,13 +129,14 @@ def restore_params(folder: epath.PathLike, like: Any, step: int | None = None) -
     """The parameters alone (field `params` of the saved state), with the shardings of `like`.
 
     `folder`: that of a stage, its `checkpoints` folder, or that of one checkpoint (then `step` must be None).
-    `step` None: the newest. Raises CheckpointError as `Checkpointer.restore` does.
+    `step` None: the newest. Floats are cast to the dtypes of `like`. Raises CheckpointError as `Checkpointer.restore`
+    does for all else.
     """
     checkpoint = find_checkpoint(folder, step)
     context = _context(partial=True)
     expected = {("params", *names): leaf for names, leaf in _leaves(like).items()}
     saved = {n: leaf for n, leaf in _saved_leaves(checkpoint, context).items() if n[0] == "params"}
-    _compare(checkpoint, saved, expected)
+    _compare(checkpoint, saved, expected, cast=True)
     with context:
         loaded = ocp.load_checkpointables(checkpoint, {_STATE: _abstract(expected)})
     return _fill(like, loaded[_STATE]["params"])
@@ -228,15 +230,21 @@ def _describe(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
-def _compare(folder: epath.Path, saved: Mapping[Names, Any], expected: Mapping[Names, Any]) -> None:
-    """CheckpointError with what differs: Orbax itself casts dtypes silently and reports shapes obscurely."""
+def _compare(
+    folder: epath.Path, saved: Mapping[Names, Any], expected: Mapping[Names, Any], *, cast: bool = False
+) -> None:
+    """CheckpointError with what differs: Orbax itself casts dtypes silently and reports shapes obscurely.
+
+    With `cast`, one float may be in place of another.
+    """
     lines = [
         *_only_in(saved, expected, "in the checkpoint, not in the state"),
         *_only_in(expected, saved, "in the state, not in the checkpoint"),
     ]
     for names in saved.keys() & expected.keys():
         found, wanted = _describe(saved[names]), _describe(expected[names])
-        if found != wanted:
+        floats = all(jax.dtypes.issubdtype(tree[names].dtype, np.floating) for tree in (saved, expected))
+        if found != wanted and not (cast and floats and saved[names].shape == expected[names].shape):
             lines.append(f"{'/'.join(names)} is {found}, expected {wanted}")
     if lines:
         lines.sort()

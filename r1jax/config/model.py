@@ -64,6 +64,19 @@ class ModelConfig:
                 self.moe.first_dense_layers,
             )
             check(self.gated_ffn, "model.gated_ffn", "True (experts are gated)", self.gated_ffn)
+            check(
+                self.lora is None or self.moe.bias_update_rate == 0,
+                "model.moe.bias_update_rate",
+                "0 with model.lora (the correction bias is part of the base, which is frozen)",
+                self.moe.bias_update_rate,
+            )
+        check(
+            self.remat != "none" or self.lora is None or self.lora.frozen == "compute",
+            "model.remat",
+            f"dots or full with model.lora.frozen={self.lora and self.lora.frozen} (without, the backward pass keeps "
+            "every layer's kernels written out, and the base is larger than it was)",
+            self.remat,
+        )
         if self.head == "score":
             check(not self.tie_embeddings, "model.tie_embeddings", "False (a score head has no tokens)", True)
 
@@ -117,7 +130,8 @@ class PretrainedConfig:
     path: str | None = None  # a Hugging Face folder: the model is its config.json, the first weights are its own
     preset: str | None = None  # a name out of r1jax.models.presets: that shape, from random weights
     lora: LoraConfig | None = None
-    head: Literal["tokens", "score"] = "tokens"
+    head: Literal["tokens", "score"] | None = None  # None: the one that the model has
+    bias_update_rate: float = 0.0  # of the mixture of experts
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "dots", "full"] = "none"
     scan_unroll: int = 1

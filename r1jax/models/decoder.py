@@ -34,6 +34,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from r1jax.config import ModelConfig
@@ -45,7 +46,7 @@ from r1jax.models.latent_attention import LatentAttention
 from r1jax.models.layers import FeedForward, RMSNorm
 from r1jax.models.moe import MixtureOfExperts
 from r1jax.models.rope import Rotation
-from r1jax.parallel.rules import Dims, constrain
+from r1jax.parallel.rules import Dims, constrain, is_dims, placed
 
 Params = dict[str, Any]
 
@@ -156,6 +157,16 @@ def param_shapes(config: ModelConfig) -> Params:
 def param_dims(config: ModelConfig) -> Params:
     """The tree of `init` with the logical names of every array's dims (see `parallel.rules`)."""
     return dims_of.select(param_shapes(config))
+
+
+def abstract_params(config: ModelConfig, mesh: Mesh | AbstractMesh, dtype: str = "float32") -> Params:
+    """`param_shapes` with shardings over `mesh`; what may be in the compute dtype (see `param_dims`) in `dtype`."""
+    dims = param_dims(config)
+
+    def held(dims: Dims, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return leaf.update(dtype=dtype) if dims_of.in_compute_dtype(dims) else leaf
+
+    return placed(dims, jax.tree.map(held, dims, param_shapes(config), is_leaf=is_dims), mesh)
 
 
 def forward(

@@ -137,12 +137,17 @@ def _quantized(kernel: Array, dims: Dims, kind: str) -> qwix.QArray:
 
 
 def frozen_shapes(config: ModelConfig) -> Tree | None:
-    """The tree of `frozen` with a `jax.ShapeDtypeStruct` for every array."""
-    return jax.eval_shape(lambda params: frozen(params, config=config), decoder.param_shapes(config))
+    """The tree of `frozen` with a `jax.ShapeDtypeStruct` for every array, from parameters in the compute dtype."""
+
+    def held(dims: Dims, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, config.compute_dtype if in_compute_dtype(dims) else leaf.dtype)
+
+    params = jax.tree.map(held, decoder.param_dims(config), decoder.param_shapes(config), is_leaf=is_dims)
+    return jax.eval_shape(lambda params: frozen(params, config=config), params)
 
 
 def frozen_shardings(config: ModelConfig, mesh: Mesh | AbstractMesh) -> Tree | None:
-    """Where `frozen` lies: a kernel as it would unfrozen, a scale likewise in the dims that it is as long in."""
+    """Where `frozen` lies: a kernel as it would unfrozen; its scales beside what they scale, where they divide so."""
     if config.lora is None:
         return None
     shapes = frozen_shapes(config)
@@ -150,12 +155,16 @@ def frozen_shardings(config: ModelConfig, mesh: Mesh | AbstractMesh) -> Tree | N
     def parts(dims: Dims, held: Any) -> Any:
         def own(part: jax.ShapeDtypeStruct) -> Dims:
             sizes = zip(dims, part.shape, held.shape, strict=True)
-            return tuple(dim if size == whole else None for dim, size, whole in sizes)
+            return tuple(dim if size == whole or _divides(dim, size, mesh) else None for dim, size, whole in sizes)
 
         return jax.tree.map(own, held)
 
     dims = jax.tree.map(parts, _without_unfrozen(decoder.param_dims(config)), shapes, is_leaf=is_dims)
     return rules.shardings(dims, shapes, mesh)
+
+
+def _divides(dim: str | None, size: int, mesh: Mesh | AbstractMesh) -> bool:
+    return dim is not None and size % math.prod(mesh.shape[axis] for axis in rules.RULES[dim]) == 0
 
 
 def _without_unfrozen(tree: Tree) -> Tree:

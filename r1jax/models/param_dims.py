@@ -70,8 +70,8 @@ def is_matrix(dims: Dims) -> bool:
 
 
 def in_compute_dtype(dims: Dims) -> bool:
-    """Whether a parameter may be held in the compute dtype: matrices, but for routers and score heads."""
-    return is_matrix(dims) and None not in dims
+    """Whether a parameter may be held in the compute dtype: matrices, but for routers, score heads and adapters."""
+    return is_matrix(dims) and not {None, "lora_rank"} & set(dims)
 
 
 def input_axes(dims: Dims) -> range:

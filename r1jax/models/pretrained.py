@@ -19,8 +19,8 @@ def resolved(run: RunConfig) -> RunConfig:
         return run
     if run.model.path is not None and run.weights not in (None, run.model.path):
         raise ConfigError(
-            f"weights: expected None or model.path={run.model.path!r} (a folder's model brings its weights), "
-            f"found {run.weights!r}"
+            f"weights: expected None or model.path={run.model.path!r} (a folder's model brings its weights; one that "
+            f"experiments/convert.py wrote is named so, too), found {run.weights!r}"
         )
     return dataclasses.replace(run, model=model_of(run.model), weights=run.model.path or run.weights)
 
@@ -31,8 +31,15 @@ def model_of(reference: PretrainedConfig) -> ModelConfig:
     how = {
         field.name: getattr(reference, field.name)
         for field in dataclasses.fields(reference)
-        if field.name not in ("path", "preset", "head")
+        if field.name not in ("path", "preset", "head", "bias_update_rate")
     }
-    if reference.head == "score" or shape.head == "score":
+    name = reference.path or reference.preset
+    if reference.head == "tokens" and shape.head == "score":
+        raise ConfigError(f"model.head: expected score or None, as {name} has a score head, found 'tokens'")
+    if reference.head == "score":
         how |= {"head": "score", "tie_embeddings": False}  # scores are read from no embedding
+    if reference.bias_update_rate:
+        if shape.moe is None:
+            raise ConfigError(f"model.bias_update_rate: expected 0 ({name} has no experts), found a rate")
+        how["moe"] = dataclasses.replace(shape.moe, bias_update_rate=reference.bias_update_rate)
     return dataclasses.replace(shape, **how)

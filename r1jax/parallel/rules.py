@@ -122,6 +122,15 @@ def shardings(dims_tree: Any, shapes_tree: Any, mesh: Mesh | AbstractMesh) -> An
     return jax.tree_util.tree_map_with_path(place, dims_tree, shapes_tree, is_leaf=is_dims)
 
 
+def placed(dims_tree: Any, shapes_tree: Any, mesh: Mesh | AbstractMesh) -> Any:
+    """`shapes_tree` as `jax.ShapeDtypeStruct`s that know where they lie. Raises like `shardings`."""
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        shapes_tree,
+        shardings(dims_tree, shapes_tree, mesh),
+    )
+
+
 def constrain(x: jax.Array, dims: Dims) -> jax.Array:
     """`x`, told to lie on the mesh in use as `dims` say; `x` itself where no mesh is set (`jax.set_mesh`)."""
     mesh = jax.sharding.get_abstract_mesh()

@@ -30,7 +30,7 @@ from r1jax.metrics import Line, MetricsWriter
 from r1jax.stages.context import RunContext
 from r1jax.stages.errors import Preempted, TrainingError
 from r1jax.stages.evaluate import evaluate, sample_lines
-from r1jax.stages.weights import abstract_policy, frozen_base, start_params
+from r1jax.stages.weights import abstract_policy, frozen_base, keeps_arrays, start_params
 
 
 @dataclasses.dataclass
@@ -99,8 +99,7 @@ class Session:
 
     def _open_state(self) -> TrainState:
         make = functools.partial(init_state, config=self.config, reference=self._has_reference)
-        full = self.config.model.lora is None  # then the first parameters become those trained, in place
-        compiled = jit_make(make, self.run.mesh, self._shardings, donate=full)
+        compiled = jit_make(make, self.run.mesh, self._shardings, donate=keeps_arrays(self.config.model))
         if self.checkpoints.latest() is None:
             return compiled(start_params(self.stage, self.run))
         like = jax.tree.map(
@@ -109,7 +108,7 @@ class Session:
             self._shardings,
         )
         state, self.extras = self.checkpoints.restore(like._replace(frozen=None))
-        if not full:
+        if self.config.model.lora is not None:
             state = state._replace(frozen=frozen_base(self.run))
         self.validation = Validation(**self.extras["validation"])
         self.num_steps += self.extras["extra_steps"]

@@ -20,8 +20,7 @@ from r1jax.models import decoder, lora
 from r1jax.models.adapters import combined, merged
 from r1jax.models.huggingface.importer import load_params as import_params
 from r1jax.models.huggingface.importer import read_model
-from r1jax.models.param_dims import in_compute_dtype
-from r1jax.parallel.rules import is_dims, shardings
+from r1jax.parallel.rules import placed
 from r1jax.stages.context import RunContext
 
 # What a folder does not decide: how its model is run, and what starts afresh.
@@ -31,8 +30,9 @@ _FREE_FIELDS = {field.name for field in dataclasses.fields(PretrainedConfig)} | 
 def start_params(stage: StageConfig, run: RunContext) -> Any:
     """The parameters that a stage starts from, on the mesh; with `model.lora` adapters among them."""
     model = run.config.model
-    if stage.start is not None:
-        return load_params(*start_checkpoint(stage.start, run), run)
+    folder, step = start_checkpoint(stage.start, run)
+    if folder is not None:
+        return load_params(folder, step, run)
     if model.lora is None:
         return first_params(run)
     layout = jax.tree.map(lambda leaf: leaf.sharding, _abstract_adapters(run))
@@ -73,31 +73,50 @@ def stage_checkpoint(stage: StageConfig, run: RunContext, step: int | None = Non
 
 
 def load_params(folder: str | None, step: int | None, run: RunContext) -> Any:
-    """All parameters of a checkpoint or of a Hugging Face folder (None: the run's first weights), on the mesh."""
+    """All parameters of a checkpoint or of a Hugging Face folder (None: the run's first weights), on the mesh.
+
+    With `model.lora` the base is as its stages hold it, quantised maybe, also where there are no adapters yet.
+    """
+    full = run.config.model.lora is None
     if folder is None:
-        return first_params(run)
+        return first_params(run) if full else frozen_base(run)
     if is_huggingface(folder):
         return _imported(folder, run)
-    if run.config.model.lora is None:
+    if full:
         return restore_params(folder, abstract_params(run), step=step)
-    return combined(frozen_base(run), restore_params(folder, _abstract_trained(run), step=step))
+    return combined(frozen_base(run), load_trained(folder, step, run))
 
 
-def frozen_base(run: RunContext) -> Any:
-    """The base of a run with `model.lora`, as its stages hold it (quantised, maybe)."""
-    model = run.config.model
-    freeze = functools.partial(lora.frozen, config=model)
-    return jit_make(freeze, run.mesh, lora.frozen_shardings(model, run.mesh))(first_params(run))
+def load_trained(folder: str, step: int | None, run: RunContext) -> Any:
+    """What the run trains, of a checkpoint of its own: with `model.lora` the adapters alone."""
+    return restore_params(folder, _abstract_trained(run), step=step)
 
 
-def load_merged(folder: str | None, step: int | None, run: RunContext) -> Any:
-    """As `load_params`, with adapters added to the kernels that they adapt: the parameters of a plain model."""
+def load_merged(folder: str | None, step: int | None, run: RunContext, *, dtype: str = "float32") -> Any:
+    """As `load_params`, with adapters added to the kernels that they adapt: the parameters of a plain model.
+
+    Those kernels come back in `dtype`.
+    """
     model = run.config.model
     params = load_params(folder, step, run)
     if model.lora is None:
         return params
     layout = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(run))
-    return jit_make(functools.partial(merged, config=model), run.mesh, layout)(params)
+    return jit_make(functools.partial(merged, config=model, dtype=dtype), run.mesh, layout)(params)
+
+
+def frozen_base(run: RunContext) -> Any:
+    """The base of a run with `model.lora`, as its stages hold it."""
+    model = run.config.model
+    freeze = functools.partial(lora.frozen, config=model)
+    return jit_make(freeze, run.mesh, lora.frozen_shardings(model, run.mesh), donate=keeps_arrays(model))(
+        first_params(run)
+    )
+
+
+def keeps_arrays(model: ModelConfig) -> bool:
+    """Whether a stage's first parameters become its state's as they are (and may be donated to it)."""
+    return model.lora is None or model.lora.frozen == "compute"
 
 
 def first_params(run: RunContext) -> Any:
@@ -115,16 +134,15 @@ def is_huggingface(folder: epath.PathLike) -> bool:
     return any(epath.Path(folder).glob("*.safetensors*"))
 
 
+def config_folder(weights: str | None) -> str | None:
+    """The folder of a run's first weights, if it has a config.json: Hugging Face's, or one that was converted."""
+    return weights if weights is not None and (epath.Path(weights) / "config.json").exists() else None
+
+
 def abstract_params(run: RunContext) -> Any:
     """Shapes, dtypes and shardings of the run's parameters without adapters: float32 where they are trained."""
     model = run.config.model
-    shapes, dims = decoder.param_shapes(model), decoder.param_dims(model)
-
-    def one(dims: Any, leaf: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
-        dtype = model.compute_dtype if model.lora is not None and in_compute_dtype(dims) else leaf.dtype
-        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=where)
-
-    return jax.tree.map(one, dims, shapes, shardings(dims, shapes, run.mesh), is_leaf=is_dims)
+    return decoder.abstract_params(model, run.mesh, "float32" if model.lora is None else model.compute_dtype)
 
 
 def abstract_policy(run: RunContext) -> Any:
@@ -134,12 +152,8 @@ def abstract_policy(run: RunContext) -> Any:
 
 
 def _abstract_trained(run: RunContext) -> Any:
-    shapes, dims = lora.trained_shapes(run.config.model), lora.trained_dims(run.config.model)
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        shapes,
-        shardings(dims, shapes, run.mesh),
-    )
+    model = run.config.model
+    return placed(lora.trained_dims(model), lora.trained_shapes(model), run.mesh)
 
 
 def _abstract_adapters(run: RunContext) -> Any:
@@ -169,7 +183,13 @@ def _imported(folder: str, run: RunContext) -> Any:
 
 def _check_same(found: ModelConfig, model: ModelConfig, folder: str) -> None:
     """ConfigError where the folder's model is another than the run's."""
+    if found.head == "score" and model.head == "tokens":
+        raise ConfigError(f"model.head: expected score, as the model of {folder} has it, found {model.head!r}")
     free = _FREE_FIELDS | ({"tie_embeddings"} if model.head == "score" else set())
+    if found.moe is not None and model.moe is not None:
+        found = dataclasses.replace(
+            found, moe=dataclasses.replace(found.moe, bias_update_rate=model.moe.bias_update_rate)
+        )
     theirs, ours = ({name: value for name, value in to_json(one).items() if name not in free} for one in (found, model))
     if different := differences(theirs, ours):
         raise ConfigError(

@@ -81,7 +81,7 @@ def test_only_adapters_have_gradients_to_ask_for():
 
 @pytest.mark.parametrize(("kind", "error"), [("int8", 0.02), ("nf4", 0.2)])
 def test_a_quantised_base_is_near_and_takes_its_share_of_memory(kind, error):
-    config = dataclasses.replace(CONFIGS["qwen2"], lora=dataclasses.replace(LORA, frozen=kind))
+    config = dataclasses.replace(CONFIGS["qwen2"], remat="full", lora=dataclasses.replace(LORA, frozen=kind))
     params, tokens_BT = params_of(config), random_tokens(2, 6)
     held = lora.frozen(params, config=config)
     kernel, exact = held["layers"]["ffn"]["up"]["kernel"], params["layers"]["ffn"]["up"]["kernel"]
@@ -99,10 +99,40 @@ def test_a_quantised_base_is_near_and_takes_its_share_of_memory(kind, error):
 
 @pytest.mark.parametrize("kind", ["compute", "int8", "nf4"])
 def test_the_frozen_base_lies_on_the_mesh_as_its_kernels_would(kind):
-    config = dataclasses.replace(CONFIGS["qwen2"], lora=dataclasses.replace(LORA, frozen=kind))
+    config = dataclasses.replace(CONFIGS["qwen2"], remat="full", lora=dataclasses.replace(LORA, frozen=kind))
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     where = lora.frozen_shardings(config, mesh)
     held = jax.jit(lambda p: lora.frozen(p, config=config), out_shardings=where)(params_of(config))
     kernel = held["layers"]["ffn"]["up"]["kernel"]
     local = getattr(kernel, "qvalue", kernel).addressable_shards[0].data
     assert local.shape == (3, 8, 12)  # layers, width over fsdp, feed-forward over tensor
+
+
+def test_scales_lie_beside_what_they_scale():
+    # 128 inputs are two tiles of 64, which fsdp=2 shares; in 24 there is one of 8 in each of three, which it does not.
+    config = dataclasses.replace(
+        FAMILIES["qwen2"], hidden_size=128, ffn_size=24, remat="full", lora=dataclasses.replace(LORA, frozen="nf4")
+    )
+    where = lora.frozen_shardings(config, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)))
+    up, down = (where["layers"]["ffn"][name]["kernel"] for name in ("up", "down"))
+    assert tuple(up.scale.spec) == tuple(up.qvalue.spec) == (None, "fsdp", "tensor")
+    assert tuple(down.scale.spec) == (None, None, "fsdp")
+
+
+@pytest.mark.parametrize("remat", ["dots", "full"])
+def test_the_backward_pass_keeps_no_kernel_written_out(remat):
+    config = dataclasses.replace(CONFIGS["qwen2"], lora=dataclasses.replace(LORA, frozen="nf4"), remat=remat)
+    params = params_of(config)
+    held, trained = lora.frozen(params, config=config), lora.init(config, jax.random.key(0))
+    tokens_BT = random_tokens(2, 6)
+
+    def loss(trained):
+        both = adapters.combined(held, trained)
+        return decoder.forward(both, tokens_BT, *one_segment(tokens_BT), config=config).sum()
+
+    _, pullback = jax.vjp(loss, trained)
+    shape = params["layers"]["ffn"]["up"]["kernel"].shape
+    kept = [leaf.dtype for leaf in jax.tree.leaves(pullback) if leaf.shape == shape]
+    assert jnp.float32 not in kept
+    with pytest.raises(ConfigError, match="model.remat: expected dots or full with model.lora.frozen=nf4"):
+        dataclasses.replace(config, remat="none")

@@ -17,7 +17,7 @@ from r1jax.models.huggingface.exporter import export
 from r1jax.models.huggingface.importer import read_model
 from r1jax.stages.context import open_context
 from r1jax.stages.session import Session
-from r1jax.stages.weights import first_params, load_merged, load_params
+from r1jax.stages.weights import first_params, load_merged, load_params, load_trained
 from r1jax.workdir import Workdir
 
 STAGE = dataclasses.replace(with_loss(ZERO, kl_coefficient=0.1), reference_refresh_every=2, num_steps=4)
@@ -25,7 +25,8 @@ STAGE = dataclasses.replace(with_loss(ZERO, kl_coefficient=0.1), reference_refre
 
 def lora_run(frozen: str = "compute") -> RunConfig:
     run = tiny_run(BASE, STAGE)
-    return dataclasses.replace(run, model=dataclasses.replace(run.model, lora=LoraConfig(rank=2, frozen=frozen)))
+    model = dataclasses.replace(run.model, remat="dots", lora=LoraConfig(rank=2, frozen=frozen))
+    return dataclasses.replace(run, model=model)
 
 
 def opened(config: RunConfig, path) -> object:
@@ -104,6 +105,16 @@ def test_a_quantised_base_is_evaluated_and_merged_as_it_was_trained(frozen, tmp_
     assert 1e-5 < rounding < 0.01
 
 
+def test_adapters_begin_behind_a_stage_that_only_evaluates(tmp_path):
+    run = lora_run()
+    first = dataclasses.replace(CHECK, start=None)
+    config = dataclasses.replace(run, stages=(first, dataclasses.replace(BASE, start="check", num_steps=1)))
+    run_on_one(config, str(tmp_path))
+    with opened(config, tmp_path) as context:
+        trained = load_trained(str(tmp_path / "base" / "checkpoints"), None, context)
+    assert leaf_names(trained) == {"lora_a", "lora_b"}
+
+
 def test_with_adapters_stages_share_the_run_s_weights():
     with pytest.raises(ConfigError, match=r"stages.zero.start: .* with model.lora"):
         dataclasses.replace(lora_run(), stages=(dataclasses.replace(STAGE, start="some/folder"),))
@@ -114,7 +125,7 @@ def test_a_run_starts_from_a_folder_of_hugging_face(finished, tmp_path):
         merged = load_merged(str(finished / "zero" / "checkpoints"), None, run)
         plain = dataclasses.replace(run.config.model, lora=None)
         export(merged, plain, tmp_path / "weights", dtype="float32", tokenizer=run.tokenizer)
-    assert read_model(tmp_path / "weights") == dataclasses.replace(plain, scan_unroll=1)
+    assert read_model(tmp_path / "weights") == dataclasses.replace(plain, scan_unroll=1, remat="none")
     check = dataclasses.replace(CHECK, start=None)
     config = dataclasses.replace(
         tiny_run(check, dataclasses.replace(ZERO, start=None, num_steps=1, checkpoint_every=1, evaluation=None)),

@@ -94,7 +94,7 @@ def uninterrupted(tmp_path_factory):
 MOMENTS = {
     "pretraining, before an update": (Session, "update", 5, False),
     "sampling, before the first completion": (Sampler, "generate", 2, False),
-    "grading": (RewardService, "submit", 37, False),
+    "grading": (RewardService, "submit_batch", 10, False),
     "before the journal": (rollouts, "journal", 3, False),
     "after the journal": (rollouts, "journal", 3, True),
     "between two minibatches": (Session, "update", 6 + 4, False),
