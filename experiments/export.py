@@ -1,8 +1,7 @@
 """Writes a stage's checkpoint as a Hugging Face folder, which transformers and vLLM load.
 
 python experiments/export.py --config=experiments/configs/NAME.py --workdir=DIR --stage=NAME --folder=OUT [--step=N]
-    [--dtype=float32]
-    [--adapter]      (of a run with model.lora: the adapters alone, as a PEFT folder; else they are merged)
+    [--dtype=float32] [--adapter]      (of a run with model.lora: as a PEFT folder; else adapters are merged)
 """
 
 import dataclasses
@@ -16,6 +15,7 @@ from r1jax.config.load import load_config
 from r1jax.launch import one_line_errors, prepare_jax
 from r1jax.models.huggingface.exporter import export
 from r1jax.models.huggingface.peft_adapter import export_adapter
+from r1jax.models.pretrained import published_positions
 from r1jax.stages.context import open_context
 from r1jax.stages.weights import config_folder, load_merged, load_trained, stage_checkpoint
 from r1jax.workdir import Workdir
@@ -38,8 +38,8 @@ def main() -> None:
         check(not ADAPTER.value or config.model.lora is not None, "--adapter", "a run with model.lora", None)
         prepare_jax()
         with open_context(config, Workdir(WORKDIR.value)) as run:
-            checkpoint = str(stage_checkpoint(stage, run, STEP.value))
             model, source = run.config.model, config_folder(run.config.weights)
+            checkpoint = str(stage_checkpoint(stage, run, STEP.value))
             if ADAPTER.value:
                 export_adapter(load_trained(checkpoint, None, run), model, FOLDER.value, base=source)
             else:
@@ -51,6 +51,7 @@ def main() -> None:
                     tokenizer=run.tokenizer,
                     tokenizer_folder=config.tokenizer.path,
                     source=source,
+                    max_positions=published_positions(config.model),
                 )
     print(f"exported: {FOLDER.value}")
 

@@ -150,7 +150,7 @@ def largest_layer_bytes(model: ModelConfig, tokens: Tokens, mesh: AbstractMesh) 
 @functools.cache
 def written_out_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
     """Of the weights in the form in which an update multiplies by them, where they are held in another one: those of
-    a layer (or the head) at once. Without remat the backward pass finds all that were cast or dequantised kept.
+    a layer (or the head) at once. Without remat the backward pass finds all that were cast kept.
     """
     if model.lora is None:
         converted = model.compute_dtype != "float32"
@@ -163,13 +163,14 @@ def written_out_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
 
 @functools.cache
 def merging_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
-    """Of the adapted kernels in float32, as adapters are added to them; NF4 is written out in float32 first."""
+    """Of the adapted kernels with their adapters added, in the compute dtype, before the sampler takes them."""
     shapes, dims = param_shapes(model), param_dims(model)
     kernels = (
         (_at(dims, path)["kernel"], _at(shapes, path)["kernel"]) for path, adapted in _linears(model).items() if adapted
     )
-    size = sum(local_size(names, kernel.shape, mesh) for names, kernel in kernels)
-    return (2 if model.lora.frozen == "nf4" else 1) * F32 * size
+    return jnp.dtype(model.compute_dtype).itemsize * sum(
+        local_size(names, kernel.shape, mesh) for names, kernel in kernels
+    )
 
 
 def _largest_weights_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:

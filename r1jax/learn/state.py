@@ -99,14 +99,13 @@ def init_state(params, *, config: StepConfig, reference: bool = False) -> TrainS
 def reference_copy(params, *, config: StepConfig):
     """A copy of the policy to measure KL from: of its adapters alone where the rest is frozen.
 
-    Matrices are held in the compute dtype, to which `forward` casts them anyway. Adapters, which it scales first, would
-    be rounded twice: a fresh reference would not be the policy.
+    Matrices are held in the compute dtype, to which `forward` casts them anyway. Adapters, which it scales first, are
+    not: rounded twice, a fresh reference would not be the policy.
     """
-    model = config.model
+    dtype = jnp.dtype(config.model.compute_dtype)
 
     def copy(dims, param):
-        rounded = in_compute_dtype(dims) and model.lora is None
-        return jnp.array(param, jnp.dtype(model.compute_dtype) if rounded else param.dtype, copy=True)
+        return jnp.array(param, dtype if in_compute_dtype(dims) else param.dtype, copy=True)
 
     return jax.tree.map(copy, lora.trained_dims(config.model), params, is_leaf=rules.is_dims)
 

@@ -20,6 +20,7 @@ class Preset:
     name: str
     model: ModelConfig
     repository: str | None  # on huggingface.co; None: a tiny one
+    max_positions: int | None = None  # the longest context that its config.json claims; None: a tiny one
     distill_learning_rate: float | None = None
 
 
@@ -171,22 +172,24 @@ _TINY_DEEPSEEK_V3 = ModelConfig(
 PRESETS: dict[str, Preset] = {
     entry.name: entry
     for entry in (
-        Preset("qwen2.5-0.5b", _QWEN25_05B, "Qwen/Qwen2.5-0.5B"),
-        Preset("qwen2.5-1.5b", _QWEN25_15B, "Qwen/Qwen2.5-1.5B"),
-        Preset("qwen2.5-7b", _QWEN25_7B, "Qwen/Qwen2.5-7B"),
-        Preset("qwen2.5-14b", _QWEN25_14B, "Qwen/Qwen2.5-14B", 7e-5),
-        Preset("qwen2.5-32b", _QWEN25_32B, "Qwen/Qwen2.5-32B", 6e-5),
-        Preset("qwen2.5-math-1.5b", dataclasses.replace(_QWEN25_15B, rope=_MATH_ROPE), "Qwen/Qwen2.5-Math-1.5B", 1e-4),
-        Preset("qwen2.5-math-7b", dataclasses.replace(_QWEN25_7B, rope=_MATH_ROPE), "Qwen/Qwen2.5-Math-7B", 8e-5),
-        Preset("qwen3-0.6b", _qwen3(1024, 28, 16, 8, 3072, tied=True), "Qwen/Qwen3-0.6B-Base"),
-        Preset("qwen3-1.7b", _qwen3(2048, 28, 16, 8, 6144, tied=True), "Qwen/Qwen3-1.7B-Base"),
-        Preset("qwen3-4b", _qwen3(2560, 36, 32, 8, 9728, tied=True), "Qwen/Qwen3-4B-Base"),
-        Preset("qwen3-8b", _qwen3(4096, 36, 32, 8, 12_288), "Qwen/Qwen3-8B-Base"),
-        Preset("qwen3-30b-a3b", _QWEN3_30B_A3B, "Qwen/Qwen3-30B-A3B-Base"),
-        Preset("llama3.1-8b", _llama3(4096, 32, 32, 14_336), "meta-llama/Llama-3.1-8B", 5e-5),
-        Preset("llama3.2-1b", _llama3(2048, 16, 32, 8192, factor=32.0, tied=True), "meta-llama/Llama-3.2-1B"),
-        Preset("llama3.3-70b", _llama3(8192, 80, 64, 28_672), "meta-llama/Llama-3.3-70B-Instruct", 2e-5),
-        Preset("deepseek-v3", _DEEPSEEK_V3, "deepseek-ai/DeepSeek-V3-Base"),
+        Preset("qwen2.5-0.5b", _QWEN25_05B, "Qwen/Qwen2.5-0.5B", 32_768),
+        Preset("qwen2.5-1.5b", _QWEN25_15B, "Qwen/Qwen2.5-1.5B", 131_072),
+        Preset("qwen2.5-7b", _QWEN25_7B, "Qwen/Qwen2.5-7B", 131_072),
+        Preset("qwen2.5-14b", _QWEN25_14B, "Qwen/Qwen2.5-14B", 131_072, 7e-5),
+        Preset("qwen2.5-32b", _QWEN25_32B, "Qwen/Qwen2.5-32B", 131_072, 6e-5),
+        Preset(
+            "qwen2.5-math-1.5b", dataclasses.replace(_QWEN25_15B, rope=_MATH_ROPE), "Qwen/Qwen2.5-Math-1.5B", 4096, 1e-4
+        ),
+        Preset("qwen2.5-math-7b", dataclasses.replace(_QWEN25_7B, rope=_MATH_ROPE), "Qwen/Qwen2.5-Math-7B", 4096, 8e-5),
+        Preset("qwen3-0.6b", _qwen3(1024, 28, 16, 8, 3072, tied=True), "Qwen/Qwen3-0.6B-Base", 32_768),
+        Preset("qwen3-1.7b", _qwen3(2048, 28, 16, 8, 6144, tied=True), "Qwen/Qwen3-1.7B-Base", 32_768),
+        Preset("qwen3-4b", _qwen3(2560, 36, 32, 8, 9728, tied=True), "Qwen/Qwen3-4B-Base", 32_768),
+        Preset("qwen3-8b", _qwen3(4096, 36, 32, 8, 12_288), "Qwen/Qwen3-8B-Base", 32_768),
+        Preset("qwen3-30b-a3b", _QWEN3_30B_A3B, "Qwen/Qwen3-30B-A3B-Base", 32_768),
+        Preset("llama3.1-8b", _llama3(4096, 32, 32, 14_336), "meta-llama/Llama-3.1-8B", 131_072, 5e-5),
+        Preset("llama3.2-1b", _llama3(2048, 16, 32, 8192, factor=32.0, tied=True), "meta-llama/Llama-3.2-1B", 131_072),
+        Preset("llama3.3-70b", _llama3(8192, 80, 64, 28_672), "meta-llama/Llama-3.3-70B-Instruct", 131_072, 2e-5),
+        Preset("deepseek-v3", _DEEPSEEK_V3, "deepseek-ai/DeepSeek-V3-Base", 163_840),
         Preset("tiny-qwen2", _TINY_QWEN2, None),
         Preset("tiny-qwen3", _TINY_QWEN3, None),
         Preset("tiny-qwen3-moe", _TINY_QWEN3_MOE, None),

@@ -43,3 +43,9 @@ def model_of(reference: PretrainedConfig) -> ModelConfig:
             raise ConfigError(f"model.bias_update_rate: expected 0 ({name} has no experts), found a rate")
         how["moe"] = dataclasses.replace(shape.moe, bias_update_rate=reference.bias_update_rate)
     return dataclasses.replace(shape, **how)
+
+
+def published_positions(model: ModelConfig | PretrainedConfig) -> int | None:
+    """The longest context of a model that is named by a preset; a folder says its own."""
+    named = isinstance(model, PretrainedConfig) and model.preset is not None
+    return preset(model.preset).max_positions if named else None

@@ -99,7 +99,7 @@ class RewardService:
         """Takes items together: a reward of the caller's process is called once with all of its set.
 
         A reward that compares completions (within `Item.group`) needs its group submitted so. An exception
-        drops the whole batch: ValueError for a record that lacks a field, RewardError for a reward that breaks
+        drops the whole batch: UserError for a record that lacks a field, RewardError for a reward that breaks
         its contract, whatever a reward in this process raises. (What was graded by then counts in `health`.)
         """
         self._take(items)

@@ -56,6 +56,7 @@ class RunContext:
 def open_context(config: RunConfig, workdir: Workdir, devices: Sequence[jax.Device] | None = None) -> RunContext:
     """The context of a run, on `devices` or all there are; UserError when mesh, tokenizer and model do not fit."""
     config = resolved(config)
+    workdir.check_weights(config)
     check(config.model.head == "tokens", "model.head", "tokens (stages sample from their model)", config.model.head)
     tokenizer = load_tokenizer(config.tokenizer)
     check(

@@ -2,8 +2,10 @@
 
 manifest.json: {"stages": {name: {"status": "running" | "done" | "failed", "hash", "start" (the stage or the
 folder it starts from), "outputs": {...}, "started": UTC time of the first begin, "seconds": wall time of its
-sessions that ended in order, "error": text or null}}}.
-What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed.
+sessions that ended in order, "error": text or null, "weights": the mark of the run's first weights where the stage's
+result depends on them (`weights_mark`; "random" without `run.weights`), else null}}}.
+What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed. The path of
+the weights is not part of it: they may be moved, but not be others.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from typing import Any, Literal
 
 from etils import epath
 
-from r1jax.config import RunConfig
+from r1jax.config import RunConfig, StageConfig
 from r1jax.config.serialize import differences, fingerprint, to_json
 from r1jax.workdir.files import WorkdirError, read_json, write_json
 from r1jax.workdir.stage_folder import StageFolder
+from r1jax.workdir.weights_mark import weights_mark
 
 _SHOWN_CHANGES = 4
 
@@ -36,13 +39,28 @@ def identity(run: RunConfig, name: str) -> dict[str, Any]:
     """What a stage's result depends on, as JSON: its config, those of the stages it starts from, the model,
     the tokenizer, the rewards and the seed. Mesh and logging may change between two sessions of a run.
     """
+    whole = to_json(run)
+    shared = {key: whole[key] for key in ("model", "tokenizer", "rewards", "seed")}
+    return {**shared, "stages": [to_json(stage) for stage in _chain(run, name)]}
+
+
+def _chain(run: RunConfig, name: str) -> list[StageConfig]:
+    """The stage after all those that it starts from."""
     chain = [run.stage(name)]
     known = {stage.name for stage in run.stages}
     while chain[0].start in known:
         chain.insert(0, run.stage(chain[0].start))
-    whole = to_json(run)
-    shared = {key: whole[key] for key in ("model", "tokenizer", "rewards", "seed")}
-    return {**shared, "stages": [to_json(stage) for stage in chain]}
+    return chain
+
+
+def _mark_of_weights(run: RunConfig, name: str) -> str | None:
+    """The mark of the run's first weights; None where the stage does without them, or where none are found now.
+
+    Adapters are added to them at every start; a stage without adapters has them from the first stage of its chain.
+    """
+    if run.model.lora is None and _chain(run, name)[0].start is not None:
+        return None
+    return "random" if run.weights is None else weights_mark(run.weights)
 
 
 class Workdir:
@@ -78,25 +96,36 @@ class Workdir:
     def plan(self, run: RunConfig, name: str) -> Plan:
         """What is to be done about the stage; changes nothing. A stage whose folder was removed starts anew.
 
-        Raises WorkdirError where a finished stage was run with another config, naming the fields.
+        Raises WorkdirError where a finished stage was run with another config, naming the fields, and where a stage
+        that has made anything began from other weights.
         """
         entry = self._stages().get(name)
         folder = self.path / name
         if entry is None or not folder.exists():
             return Plan("start")
+        weights = self._weights_change(run, name)
         now = identity(run, name)
         if entry["hash"] == fingerprint(now):
-            return Plan("skip" if entry["status"] == "done" else "resume")
+            return Plan("skip") if entry["status"] == "done" else Plan("resume", weights)
         before = read_json(folder / "config.json")
         changes = tuple(differences(before, now)) if before is not None else ("config.json is missing",)
         if entry["status"] != "done":
-            return Plan("resume", changes)
+            return Plan("resume", changes + weights)
         shown = "; ".join(changes[:_SHOWN_CHANGES])
         more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         raise WorkdirError(
             f"stage {name} of {self.path} is done, with another config ({shown}{more}): take that back, "
             f"choose another --workdir, or remove {folder} to run the stage again"
         )
+
+    def check_weights(self, run: RunConfig) -> None:
+        """For whoever reads the checkpoints of a run with adapters without a plan, such as an export.
+
+        Raises WorkdirError where a stage that has made anything began from other weights than those there are now.
+        """
+        if run.model.lora is not None:
+            for stage in run.stages:
+                self._weights_change(run, stage.name)
 
     def begin(self, run: RunConfig, name: str) -> StageFolder:
         """Marks the stage as running. The journal of an unfinished stage with another config is dropped.
@@ -125,6 +154,7 @@ class Workdir:
             "started": earlier.get("started", _utc_now()),
             "seconds": earlier.get("seconds", 0.0),
             "error": None,
+            "weights": _mark_of_weights(run, name) or earlier.get("weights"),
         }
         # The folder's config first: a manifest entry without it could not say what changed.
         write_json(folder.path / "config.json", now)
@@ -173,6 +203,23 @@ class Workdir:
         """summary.json, with no stages before there is one."""
         found = read_json(self.path / "summary.json")
         return {"stages": {}} if found is None else found
+
+    def _weights_change(self, run: RunConfig, name: str) -> tuple[str, ...]:
+        """One line where a stage began from other weights but has made nothing of them; else as `plan` raises."""
+        entry = self._stages().get(name, {})
+        before = entry.get("weights")  # absent in the manifests of older versions
+        now = None if before is None else _mark_of_weights(run, name)
+        if now is None or now == before:
+            return ()
+        checkpoints = self.stage(name).checkpoints
+        begun = checkpoints.exists() and any(child.name.isdigit() for child in checkpoints.iterdir())
+        if entry["status"] != "done" and not begun:
+            return (f"weights: {before} -> {now}",)
+        found = "random numbers" if run.weights is None else f"those that lie in {run.weights} now"
+        raise WorkdirError(
+            f"stage {name} of {self.path} began from other weights than {found} (mark {before} -> {now}): put those "
+            f"back, choose another --workdir, or remove {self.path / name} to run the stage again"
+        )
 
     def _stages(self) -> dict[str, dict[str, Any]]:
         manifest = read_json(self.path / "manifest.json")

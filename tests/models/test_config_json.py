@@ -375,12 +375,27 @@ REFUSED = [
     ("llama", {"rms_norm_eps": float("nan")}, "rms_norm_eps: expected a number"),
     ("llama", {"tie_word_embeddings": None}, "tie_word_embeddings: expected true or false"),
     ("llama", {"num_attention_heads": 3}, "num_heads"),
+    ("llama", {"num_attention_heads": 0}, "num_attention_heads: expected at least 1, found 0"),
+    ("deepseek_v3", {"num_attention_heads": -4}, "num_attention_heads: expected at least 1, found -4"),
+    ("qwen3", {"head_dim": 0}, "head_dim: expected at least 1, found 0"),
+    ("llama", {"rms_norm_eps": -1}, "rms_norm_eps: expected a positive number, found -1.0"),
+    ("qwen2", {"rms_norm_eps": 0}, "rms_norm_eps: expected a positive number, found 0.0"),
     ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "rope_scaling.rope_type: expected default or"),
     ("llama", {"rope_scaling": {"type": "longrope", "factor": 2.0}}, "found 'longrope'"),
     ("llama", {"rope_scaling": {"rope_type": "linear", "type": "yarn", "factor": 2.0}}, "rope_scaling.type"),
     ("llama", {"rope_scaling": {"rope_type": "linear"}}, "rope_scaling.factor: expected a number, found None"),
     ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 2.0, "mscale": 1.0}}, "rope_scaling.mscale"),
     ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 0.5}}, "rope.factor"),
+    (
+        "qwen3",
+        {"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 0}},
+        "original_max_position_embeddings: expected at least 1, found 0",
+    ),
+    (
+        "llama",
+        {"rope_scaling": {"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 0, "high_freq_factor": 4.0}},
+        "low_freq_factor: expected a positive number, found 0.0",
+    ),
     ("llama", {"rope_scaling": {"factor": 2.0}}, "rope_scaling.type: expected a string, found None"),
     ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}, "rope_parameters"),
     ("llama", {"rope_scaling": None, "rope_parameters": {"rope_type": "default", "rope_theta": 1.0}}, "rope_theta=5"),
@@ -546,7 +561,13 @@ def test_our_own_choices_are_not_in_the_file():
 def test_the_claimed_context():
     assert write_config(preset("deepseek-v3").model)["max_position_embeddings"] == 163_840  # 40 x 4096
     assert write_config(preset("qwen2.5-7b").model)["max_position_embeddings"] == 32_768
-    assert write_config(preset("qwen2.5-7b").model, max_positions=131_072)["max_position_embeddings"] == 131_072
+    for name, published in PUBLISHED.items():
+        claimed = preset(name).max_positions
+        if name.startswith("qwen3"):  # the preset is the base model, the file above that of the chat model
+            assert claimed == 32_768
+        else:
+            assert claimed == published["max_position_embeddings"]
+        assert write_config(preset(name).model, max_positions=claimed)["max_position_embeddings"] == claimed
 
 
 @pytest.mark.slow

@@ -21,9 +21,11 @@ from tiny_models import FAMILIES, params_of
 from r1jax.config import ConfigError, MeshConfig, ModelConfig
 from r1jax.models import decoder
 from r1jax.models.huggingface import importer, tables
+from r1jax.models.huggingface.errors import WeightsError
 from r1jax.models.huggingface.exporter import export
-from r1jax.models.huggingface.importer import load_params, read_model, stored_shape
-from r1jax.models.huggingface.tensor_files import INDEX, SINGLE, TensorFolder, WeightsError
+from r1jax.models.huggingface.importer import load_params, read_model
+from r1jax.models.huggingface.tables import stored_shape
+from r1jax.models.huggingface.tensor_files import INDEX, SINGLE, TensorFolder
 from r1jax.parallel.mesh import make_mesh
 from r1jax.parallel.rules import shardings
 from r1jax.text.tokenizer import Tokenizer
@@ -390,9 +392,99 @@ def test_what_we_do_not_track_comes_from_the_source(tmp_path):
     assert config.items() >= {"max_position_embeddings": 40960, "eos_token_id": 7, "bos_token_id": 5}.items()
     assert config["hidden_size"] == 16
     assert "quantization_config" not in config
-    tokenizer = Tokenizer.from_texts_wordlevel(["one"])
-    export(params_of(model), model, tmp_path / "other", source=tmp_path / "source", tokenizer=tokenizer)
-    assert json.loads((tmp_path / "other" / "config.json").read_text())["eos_token_id"] == 1
+    assert not (tmp_path / "out" / "generation_config.json").exists()
+    export(params_of(model), model, tmp_path / "longer", source=tmp_path / "source", max_positions=50_000)
+    assert json.loads((tmp_path / "longer" / "config.json").read_text())["max_position_embeddings"] == 50_000
+
+
+def source_folder(folder, config, generation):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    return folder
+
+
+def exported_texts_of(folder):
+    return [json.loads((folder / name).read_text()) for name in ("config.json", "generation_config.json")]
+
+
+def test_all_tokens_that_ended_a_text_still_do_and_sampling_stays_as_it_was(tmp_path):
+    model = FAMILIES["llama3"]
+    sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "bos_token_id": 20}
+    source = source_folder(
+        tmp_path / "source",
+        {"eos_token_id": [21, 28], "bos_token_id": 20},
+        sampling | {"eos_token_id": [21, 29], "pad_token_id": 30},
+    )
+    tokenizer = Tokenizer.from_texts_wordlevel(["one"])  # padding 0, EOS 1
+    for out, given, stops, pad in [
+        ("with", {"tokenizer": tokenizer}, [21, 28, 29, 1], 0),
+        ("without", {}, [21, 28, 29], None),
+    ]:
+        export(params_of(model), model, tmp_path / out, source=source, **given)
+        config, generation = exported_texts_of(tmp_path / out)
+        assert config["eos_token_id"] == stops
+        assert config["bos_token_id"] == 20
+        assert config.get("pad_token_id") == pad
+        assert generation == sampling | {"eos_token_id": stops, "pad_token_id": 30 if pad is None else pad}
+
+
+def test_an_end_of_text_is_not_called_padding(tmp_path):
+    # transformers' classifiers look for the last token that is not padding.
+    model = FAMILIES["llama3"]
+    tokenizer = Tokenizer.from_texts_wordlevel(["one"], pad_token="<pad>")
+    tokenizer.save(str(tmp_path / "tokenizer"))
+    settings = json.loads((tmp_path / "tokenizer" / "tokenizer_config.json").read_text())
+    del settings["pad_token"]
+    (tmp_path / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(settings))
+    for name, before, after in [
+        ("none", {}, None),
+        ("own", {"pad_token_id": 9}, 9),
+        ("eos", {"pad_token_id": 1}, None),
+    ]:
+        source = source_folder(tmp_path / f"source {name}", before, {})
+        export(params_of(model), model, tmp_path / name, source=source, tokenizer_folder=tmp_path / "tokenizer")
+        for text in exported_texts_of(tmp_path / name):
+            assert text["eos_token_id"] == 1
+            assert text.get("pad_token_id") == after
+
+
+def test_stop_ids_that_are_none_are_refused(tmp_path):
+    source = source_folder(tmp_path / "source", {"eos_token_id": ["</s>"]}, {})
+    with pytest.raises(WeightsError, match=r"eos_token_id: expected an integer, a list .* found \['</s>'\]"):
+        export(params_of(FAMILIES["llama3"]), FAMILIES["llama3"], tmp_path / "out", source=source)
+
+
+def test_a_context_that_is_a_guess_is_said(tmp_path, monkeypatch):
+    model = FAMILIES["llama3"]
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
+    source = source_folder(tmp_path / "source", {"max_position_embeddings": 100}, {})
+    export(params_of(model), model, tmp_path / "one", max_positions=200)
+    export(params_of(model), model, tmp_path / "two", source=source)
+    assert said == []
+    export(params_of(model), model, tmp_path / "three")
+    assert "max_position_embeddings is 128, which is a guess" in said[0]  # 8 x 16
+    assert "max_positions" in said[0]
+    assert "source" in said[0]
+
+
+def test_the_folder_one_is_in_can_be_exported_to(tmp_path, monkeypatch):
+    model = FAMILIES["qwen3"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(params_of(model), model, ".")
+    assert (tmp_path / "here" / SINGLE).exists()
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("r1jax.models.huggingface.exporter.write_tensors", full)
+    with pytest.raises(OSError, match="no space left"):
+        export(params_of(FAMILIES["qwen3"]), FAMILIES["qwen3"], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_expert_is_gathered_without_the_others(tmp_path):

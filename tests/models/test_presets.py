@@ -72,6 +72,17 @@ def test_learning_rates_are_those_of_the_paper():
     }
 
 
+def test_the_published_ones_know_the_longest_context_that_they_claim():
+    claimed = {name: entry.max_positions for name, entry in PRESETS.items() if entry.max_positions is not None}
+    assert claimed.keys() == PARAMETERS.keys()
+    # Not what the rope tells: 8 x 8192 and 32 x 8192 positions.
+    assert claimed["llama3.1-8b"] == claimed["llama3.2-1b"] == 131_072
+    assert claimed["qwen2.5-7b"] == 131_072
+    assert claimed["qwen2.5-math-7b"] == 4096
+    yarn = preset("deepseek-v3").model.rope
+    assert claimed["deepseek-v3"] == yarn.factor * yarn.original_max_positions
+
+
 def test_a_preset_knows_its_name():
     assert all(preset(name).name == name for name in PRESETS)
 

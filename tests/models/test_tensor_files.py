@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from r1jax.models.huggingface.tensor_files import INDEX, SINGLE, TensorFolder, WeightsError
+from r1jax.models.huggingface.errors import WeightsError
+from r1jax.models.huggingface.tensor_files import INDEX, SINGLE, TensorFolder
 
 DRAW = np.random.default_rng(0)
 BLOCK = 128

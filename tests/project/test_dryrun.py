@@ -192,7 +192,7 @@ def test_an_evaluation_of_the_first_weights_has_no_adapters():
     check = EvaluateConfig(name="check", evaluation=EVALUATION)
     again = EvaluateConfig(name="again", start="check", evaluation=EVALUATION)
     tuned = EvaluateConfig(name="tuned", start="zero", evaluation=EVALUATION)
-    model = dataclasses.replace(TINY, lora=LoraConfig(rank=4, frozen="int8"))
+    model = dataclasses.replace(TINY, remat="dots", lora=LoraConfig(rank=4, frozen="int8"))
     run, mesh = run_of(check, again, grpo(), tuned, model=model), arrays.abstract_mesh(ALL, 1)
     names = {stage.name: {one.name for one in memory.holdings_of(stage, run, mesh)} for stage in run.stages}
     assert names["check"] == names["again"]
@@ -202,7 +202,9 @@ def test_an_evaluation_of_the_first_weights_has_no_adapters():
 
 def test_a_moment_that_needs_more_than_any_phase_is_told():
     evaluation = dataclasses.replace(EVALUATION, sampler=SamplerConfig(lanes=1, width=1, max_prompt_tokens=8))
-    model = dataclasses.replace(TINY, hidden_size=256, ffn_size=1024, lora=LoraConfig(rank=4, frozen="nf4"))
+    model = dataclasses.replace(
+        TINY, hidden_size=256, ffn_size=1024, remat="dots", lora=LoraConfig(rank=4, frozen="nf4")
+    )
     stages = (grpo(evaluation=EVALUATION), EvaluateConfig(name="check", start="zero", evaluation=evaluation))
     text = printed(run_of(*stages, model=model, mesh=MeshConfig(data=1)))
     zero, check = text.split("check ─")
@@ -358,7 +360,7 @@ def placed(model: ModelConfig, mesh):
 DENSE = ModelConfig(vocab_size=128, hidden_size=128, num_layers=4, num_heads=4, num_kv_heads=2, ffn_size=512)
 ESTIMATED = {
     "dense": DENSE,
-    "dense with adapters": dataclasses.replace(DENSE, lora=LoraConfig(rank=8, frozen="nf4")),
+    "dense with adapters": dataclasses.replace(DENSE, remat="dots", lora=LoraConfig(rank=8, frozen="nf4")),
     "experts": preset("tiny-qwen3-moe").model,
     "experts and latents": preset("tiny-deepseek-v3").model,
 }
@@ -367,6 +369,8 @@ ESTIMATED = {
 @pytest.mark.parametrize("remat", ["none", "dots", "full"])
 @pytest.mark.parametrize("model", ESTIMATED.values(), ids=ESTIMATED.keys())
 def test_activations_are_estimated_within_a_factor_of_two_of_what_xla_allocates(model, remat):
+    if remat == "none" and model.lora is not None:
+        model = dataclasses.replace(model, lora=dataclasses.replace(model.lora, frozen="compute"))
     model = dataclasses.replace(model, remat=remat)
     allocated = gradients_on(make_mesh(ALL, jax.devices()[:1]), model, 4, 256).temp_size_in_bytes
     estimate = activations.activation_bytes(model, BatchShape(1, 4, 256), arrays.abstract_mesh(ALL, 1))
@@ -388,21 +392,11 @@ def test_experts_over_devices_are_estimated_within_a_factor_of_two_of_what_xla_a
     assert 0.5 < estimate / allocated < 2.0
 
 
-def test_without_remat_the_written_out_base_is_kept():
-    # Few tokens on wide layers: weights are most of what the backward pass holds.
-    held = dataclasses.replace(DENSE, num_layers=8, lora=LoraConfig(rank=8))
-    quantised = dataclasses.replace(held, lora=LoraConfig(rank=8, frozen="nf4"))
-    mesh, planned = make_mesh(ALL, jax.devices()[:1]), arrays.abstract_mesh(ALL, 1)
-    held_bytes, quantised_bytes = (gradients_on(mesh, model, 1, 16).temp_size_in_bytes for model in (held, quantised))
-    assert activations.written_out_bytes(held, planned) == 0
-    assert 0.5 < activations.written_out_bytes(quantised, planned) / (quantised_bytes - held_bytes) < 2.0
-
-
 @pytest.mark.parametrize("frozen", ["compute", "int8", "nf4"])
 @pytest.mark.parametrize("mesh_config", [MeshConfig(data=1), MeshConfig(data=1, fsdp=4, tensor=2)], ids=str)
 def test_bytes_of_adapters_and_their_base_are_those_that_xla_is_given(frozen, mesh_config):
     # Not those of `nbytes`, which counts a byte for each of NF4's half bytes.
-    model = dataclasses.replace(DENSE, lora=LoraConfig(rank=8, frozen=frozen))
+    model = dataclasses.replace(DENSE, remat="dots", lora=LoraConfig(rank=8, frozen=frozen))
     size = 8 if mesh_config.tensor == 2 else 1
     mesh, planned = make_mesh(mesh_config, jax.devices()[:size]), arrays.abstract_mesh(mesh_config, size)
     trained, base, _ = placed(model, mesh)

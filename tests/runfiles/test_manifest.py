@@ -8,12 +8,14 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from r1jax.config import (
     BatchConfig,
     DataConfig,
     GrpoConfig,
     LoggingConfig,
+    LoraConfig,
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
@@ -137,6 +139,90 @@ def test_a_workdir_of_another_run_is_refused(tmp_path):
     workdir = finished(tmp_path, names=())
     with pytest.raises(WorkdirError, match="made by the config 'test', not by 'other'"):
         workdir.claim(dataclasses.replace(RUN, name="other"))
+
+
+def put_weights(folder, number):
+    """A folder of one tensor whose file differs in its data alone."""
+    folder.mkdir(exist_ok=True)
+    save_file({"a.weight": np.full((4, 4), number, np.float32)}, folder / "model.safetensors")
+
+
+def with_weights(folder, **model):
+    return dataclasses.replace(RUN, weights=str(folder), model=dataclasses.replace(RUN.model, **model))
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2)], ids=["all parameters", "adapters"])
+def test_other_weights_in_the_same_place_are_refused(tmp_path, lora):
+    put_weights(tmp_path / "weights", 1)
+    run = with_weights(tmp_path / "weights", lora=lora)
+    workdir = finished(tmp_path / "run", run)
+    assert workdir.claim(run) == {"base": Plan("skip"), "zero": Plan("start")}
+    put_weights(tmp_path / "weights", 2)
+    for call in (lambda: workdir.claim(run), lambda: workdir.begin(run, "zero")):
+        with pytest.raises(WorkdirError, match="^stage base of .* began from other weights .*/weights now") as refusal:
+            call()
+        assert "\n" not in str(refusal.value)
+    if lora is None:
+        workdir.check_weights(run)  # the checkpoints hold all there is
+    else:
+        with pytest.raises(WorkdirError, match="stage base of .* began from other weights"):
+            workdir.check_weights(run)
+    put_weights(tmp_path / "weights", 1)
+    workdir.check_weights(run)
+    assert workdir.claim(run)["base"] == Plan("skip")
+    with pytest.raises(WorkdirError, match="began from other weights than random numbers"):
+        workdir.claim(dataclasses.replace(run, weights=None))
+
+
+def test_weights_may_be_moved_and_removed(tmp_path):
+    put_weights(tmp_path / "weights", 1)
+    workdir = finished(tmp_path / "run", with_weights(tmp_path / "weights"))
+    (tmp_path / "weights").rename(tmp_path / "moved")
+    assert workdir.claim(with_weights(tmp_path / "moved"))["base"] == Plan("skip")
+    assert workdir.claim(with_weights(tmp_path / "weights"))["base"] == Plan("skip")  # gone: nothing to compare
+    workdir.begin(with_weights(tmp_path / "weights"), "zero")
+    assert workdir.entry("base")["weights"] is not None
+
+
+def test_a_stage_with_a_checkpoint_is_not_resumed_on_other_weights_one_without_is(tmp_path):
+    put_weights(tmp_path / "weights", 1)
+    run = with_weights(tmp_path / "weights")
+    workdir = Workdir(tmp_path / "run")
+    workdir.begin(run, "base").journal.write(3, {"tokens": np.zeros(2)})
+    put_weights(tmp_path / "weights", 2)  # the download is whole now
+    (change,) = workdir.plan(run, "base").changes
+    assert change.startswith("weights: ")
+    assert workdir.plan(apply(run, [("stages.base.num_steps", "80")]), "base").changes == (
+        "stages.base.num_steps: 40 -> 80",
+        change,
+    )
+    folder = workdir.begin(run, "base")
+    assert folder.journal.steps() == []
+    assert workdir.plan(run, "base") == Plan("resume")
+    (folder.checkpoints / "5").mkdir(parents=True)
+    put_weights(tmp_path / "weights", 3)
+    with pytest.raises(WorkdirError, match="stage base of .* began from other weights"):
+        workdir.plan(run, "base")
+
+
+def test_a_stage_that_starts_from_a_folder_of_its_own_does_not_depend_on_the_weights(tmp_path):
+    put_weights(tmp_path / "weights", 1)
+    run = apply(with_weights(tmp_path / "weights"), [("stages.base.start", str(tmp_path / "other"))])
+    workdir = finished(tmp_path / "run", run)
+    put_weights(tmp_path / "weights", 2)
+    assert workdir.entry("base")["weights"] is None
+    assert workdir.claim(run)["base"] == Plan("skip")
+
+
+def test_a_manifest_of_before_the_marks_is_taken_as_it_is(tmp_path):
+    put_weights(tmp_path / "weights", 1)
+    run = with_weights(tmp_path / "weights")
+    workdir = finished(tmp_path / "run", run)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    del manifest["stages"]["base"]["weights"]
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    put_weights(tmp_path / "weights", 2)
+    assert workdir.claim(run)["base"] == Plan("skip")
 
 
 def test_a_stage_needs_the_one_it_starts_from_and_is_not_begun_twice(tmp_path):

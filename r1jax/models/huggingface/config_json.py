@@ -78,15 +78,18 @@ def _shared_fields(keys: Keys, model_type: str) -> dict[str, Any]:
     head = _head(keys, model_type)
     activation = keys.text("hidden_act")
     check(activation in _ACTIVATIONS, "hidden_act", " or ".join(_ACTIVATIONS), activation)
+    heads, epsilon = keys.integer("num_attention_heads"), keys.number("rms_norm_eps")
+    check(heads >= 1, "num_attention_heads", "at least 1", heads)  # others divide by it, before ModelConfig checks it
+    check(epsilon > 0, "rms_norm_eps", "a positive number", epsilon)
     return {
         "vocab_size": keys.integer("vocab_size"),
         "hidden_size": keys.integer("hidden_size"),
         "num_layers": keys.integer("num_hidden_layers"),
-        "num_heads": keys.integer("num_attention_heads"),
-        "num_kv_heads": keys.integer("num_key_value_heads", keys.integer("num_attention_heads")),
+        "num_heads": heads,
+        "num_kv_heads": keys.integer("num_key_value_heads", heads),
         "ffn_size": keys.integer("intermediate_size"),
         "activation": _ACTIVATIONS[activation],
-        "norm_eps": keys.number("rms_norm_eps"),
+        "norm_eps": epsilon,
         "init_range": keys.number("initializer_range", ModelConfig.init_range),
         "tie_embeddings": keys.flag("tie_word_embeddings", False) and head == "tokens",
         "head": head,
@@ -98,6 +101,7 @@ def _head_size(keys: Keys, default: int | None = None) -> int | None:
     """The width of heads, None where it is the model's divided by their number; `default` where the file is silent."""
     hidden, heads = keys.integer("hidden_size"), keys.integer("num_attention_heads")
     size = keys.integer("head_dim", hidden // heads if default is None else default)
+    check(size >= 1, "head_dim", "at least 1", size)
     return None if size * heads == hidden else size
 
 
@@ -188,15 +192,17 @@ def write_config(model: ModelConfig, *, max_positions: int | None = None) -> dic
     fields of a rope scaling that is not used) are not kept.
 
     Args:
-      max_positions: the longest context that the folder claims; it changes nothing that is computed. None: what the
-        rope scaling was made for, and 32,768 without one.
+      max_positions: the longest context that the folder claims; it changes nothing that is computed, but vLLM serves
+        none that is longer. None: a guess, for no ModelConfig tells it: the rope scaling's original positions times
+        its factor, and 32,768 without one. Published models may claim another number (Llama 3.1: twice as many).
 
     Raises:
       ConfigError: no family has the model's features.
     """
     name = family(model)
     rope = model.rope
-    made_for = round(rope.original_max_positions * rope.factor) if rope.scaling in ("llama3", "yarn") else 32_768
+    stretched = rope.scaling in ("llama3", "yarn")
+    guess = round(rope.original_max_positions * rope.factor) if stretched else 32_768
     suffix = {head: suffix for suffix, head in _HEADS.items()}[model.head]
     config = {
         "architectures": [CLASSES[name] + suffix],
@@ -211,7 +217,7 @@ def write_config(model: ModelConfig, *, max_positions: int | None = None) -> dic
         "rms_norm_eps": model.norm_eps,
         "initializer_range": model.init_range,
         "tie_word_embeddings": model.tie_embeddings,
-        "max_position_embeddings": made_for if max_positions is None else max_positions,
+        "max_position_embeddings": guess if max_positions is None else max_positions,
         "attention_dropout": 0.0,
         "use_cache": True,
     }

@@ -8,11 +8,9 @@ The folder appears under its name when it is whole.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import pathlib
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,36 +19,22 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
-from safetensors.numpy import save_file
 
 from r1jax.config import ModelConfig
 from r1jax.models.huggingface import tables
-from r1jax.models.huggingface.config_json import write_config
-from r1jax.models.huggingface.importer import stored_shape
-from r1jax.models.huggingface.tables import Entry, Layout
-from r1jax.models.huggingface.tensor_files import INDEX, SINGLE, WeightsError, read_object
+from r1jax.models.huggingface.exported_texts import exported_texts
+from r1jax.models.huggingface.folder_texts import copy_tokenizer, write_json
+from r1jax.models.huggingface.new_folder import new_folder, write_tensors
+from r1jax.models.huggingface.tables import Entry, Layout, stored_shape
+from r1jax.models.huggingface.tensor_files import INDEX, SINGLE
 from r1jax.parallel import hosts
 from r1jax.text.tokenizer import Tokenizer
-from r1jax.workdir.files import is_remote
 
 Dtype = Literal["bfloat16", "float32"]
 
-_CONFIG = "config.json"
 _MAX_FILE_BYTES = 5 * 2**30
 # Of experts' loads: in any narrower dtype its small steps are lost, and transformers keeps it in float32 as well.
 _ALWAYS_FLOAT32 = "correction_bias"
-# What a model's config.json says beyond the model: taken from the folder that it came from.
-_FROM_SOURCE = ("max_position_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-)
 
 
 class _Tensor(NamedTuple):
@@ -77,6 +61,7 @@ def export(
     tokenizer_folder: epath.PathLike | None = None,
     max_shard_bytes: int = _MAX_FILE_BYTES,
     source: epath.PathLike | None = None,
+    max_positions: int | None = None,
 ) -> None:
     """Writes safetensors, config.json and, of a tokenizer, generation_config.json and its own files. All processes
     call it; the first one writes, to its local disk.
@@ -87,44 +72,31 @@ def export(
       tokenizer: written where `tokenizer_folder` is None.
       tokenizer_folder: its tokenizer files are copied as they are; or a path as `Tokenizer.load` takes it.
       max_shard_bytes: of one file, unless a single tensor is larger.
-      source: the Hugging Face folder that the model came from. The longest context and, without a tokenizer, the
-        token ids of its config.json are kept.
+      source: the Hugging Face folder that the model came from, or any with its config.json. What that says of the
+        longest context and of special tokens is kept, and its generation_config.json; the tokenizer's EOS is added
+        to the tokens that end a text.
+      max_positions: the longest context that config.json claims, whatever `source` says (of published models:
+        `presets.Preset.max_positions`). Without either it is a guess, and a warning says so.
 
     Raises:
       WeightsError: `folder` is in a bucket, or has something in it; `source` has no config.json.
       ConfigError: no Hugging Face family has the model's features.
       TokenizerError: no tokenizer at `tokenizer_folder`.
     """
-    if is_remote(epath.Path(folder)):
-        raise WeightsError(f"{folder}: expected a local folder (safetensors are not written to buckets); copy it then")
-    folder = pathlib.Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WeightsError(f"{folder}: expected a folder that is empty or not there, found something in it")
     if tokenizer_folder is not None:
         tokenizer = Tokenizer.load(str(tokenizer_folder))
-    config = _config(model, dtype, tokenizer, source)
+    texts = exported_texts(model, dtype, tokenizer=tokenizer, source=source, max_positions=max_positions)
     files = _split(_tensors(params, model, dtype), max_shard_bytes)
-    # Beside the folder, for a rename to be possible; what a killed export left there is replaced.
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    if hosts.is_main():
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        write_json(unfinished / _CONFIG, config)
-    for name, tensors in files.items():
-        _write_file(unfinished / name, tensors, params)
-    if hosts.is_main():
-        if list(files) != [SINGLE]:
-            write_json(unfinished / INDEX, _index(files))
-        if tokenizer is not None:
-            write_json(unfinished / "generation_config.json", _token_ids(tokenizer))
-            _write_tokenizer(unfinished, tokenizer, tokenizer_folder)
-        unfinished.replace(folder)
-    hosts.barrier("export")
-
-
-def copy_texts(source: epath.PathLike, target: epath.PathLike) -> None:
-    """Copies all of a Hugging Face folder but its weights: config.json and what belongs to the tokenizer."""
-    _copy(epath.Path(source), epath.Path(target), (_CONFIG, "generation_config.json", *_TOKENIZER_FILES))
+    with new_folder(folder) as unfinished:
+        for name, tensors in files.items():
+            _write_file(unfinished / name, tensors, params)
+        if hosts.is_main():
+            if list(files) != [SINGLE]:
+                texts = texts | {INDEX: _index(files)}
+            for name, text in texts.items():
+                write_json(unfinished / name, text)
+            if tokenizer is not None:
+                _write_tokenizer(unfinished, tokenizer, tokenizer_folder)
 
 
 def _tensors(params: Any, model: ModelConfig, dtype: Dtype) -> list[_Tensor]:
@@ -166,8 +138,7 @@ def _write_file(file: pathlib.Path, tensors: Sequence[_Tensor], params: Any) -> 
         if hosts.is_main():
             held[tensor.name] = np.ascontiguousarray(stored if local else stored.addressable_data(0))
     if hosts.is_main():
-        save_file(held, file, metadata={"format": "pt"})
-        shutil.copymode(file.with_name(_CONFIG), file)  # the library lets nobody but the owner read it
+        write_tensors(file, held)
 
 
 @functools.cache
@@ -200,35 +171,8 @@ def _index(files: Mapping[str, Sequence[_Tensor]]) -> dict[str, Any]:
     }
 
 
-def _config(
-    model: ModelConfig, dtype: Dtype, tokenizer: Tokenizer | None, source: epath.PathLike | None
-) -> dict[str, Any]:
-    before = {} if source is None else read_object(epath.Path(source) / _CONFIG)
-    kept = {key: before[key] for key in _FROM_SOURCE if key in before}
-    # transformers 5 calls it dtype and reads this name, too; transformers 4 and vLLM know no other.
-    return write_config(model) | kept | _token_ids(tokenizer) | {"torch_dtype": dtype}
-
-
-def _token_ids(tokenizer: Tokenizer | None) -> dict[str, int]:
-    if tokenizer is None:
-        return {}
-    ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.bos_id}
-    return {key: value for key, value in ids.items() if value is not None}
-
-
 def _write_tokenizer(target: pathlib.Path, tokenizer: Tokenizer, folder: epath.PathLike | None) -> None:
     if folder is None or not epath.Path(folder).is_dir():
         tokenizer.save(str(target))
-        return
-    _copy(epath.Path(folder), epath.Path(target), _TOKENIZER_FILES)
-
-
-def _copy(source: epath.Path, target: epath.Path, names: Sequence[str]) -> None:
-    for name in names:
-        if (source / name).exists():
-            (target / name).write_bytes((source / name).read_bytes())
-
-
-def write_json(file: pathlib.Path, value: Any) -> None:
-    """A JSON file as the hub's are: indented, in UTF-8."""
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    else:
+        copy_tokenizer(folder, target)

@@ -4,6 +4,11 @@ Every process reads what its own devices need, one shard of one array at a time:
 filled piece by piece (layer by layer, expert by expert), goes to its devices and is given back. So a host holds at
 most one shard and one piece, at most as large again, whatever the model's size.
 
+A shard that is cut along the dim that varies fastest in the file (columns) takes a strip of every row, while the disk
+gives whole pages: a file's pages are read once for each such shard of this host, the later times from the page cache
+where there is room for the file. To read them once, all those shards would have to be filled together, which takes as
+many buffers as there are shards: the bound above would be lost.
+
 Names, shapes and dtypes are held against the table (`tables.entries`) before the first byte is read. Whatever does
 not fit is an error that lists it; what is left out on purpose is logged with its reason.
 """
@@ -26,15 +31,10 @@ from etils import epath
 from r1jax.config import ModelConfig
 from r1jax.models.huggingface import tables
 from r1jax.models.huggingface.config_json import read_config
-from r1jax.models.huggingface.tables import Layout
-from r1jax.models.huggingface.tensor_files import (
-    READABLE,
-    TensorFolder,
-    WeightsError,
-    read_object,
-    shown,
-    unreadable,
-)
+from r1jax.models.huggingface.errors import WeightsError
+from r1jax.models.huggingface.folder_texts import CONFIG, read_object
+from r1jax.models.huggingface.tables import Layout, as_stored, stored_shape
+from r1jax.models.huggingface.tensor_files import READABLE, TensorFolder, shown, unreadable
 
 # Small enough to stay in a core's cache while it is transposed, which is four times as fast as in one go.
 _PIECE_BYTES = 4 * 2**20
@@ -47,7 +47,7 @@ def read_model(folder: epath.PathLike) -> ModelConfig:
 
     Raises WeightsError where there is no such file or it is not JSON, ConfigError for a model that is not supported.
     """
-    file = epath.Path(folder) / "config.json"
+    file = epath.Path(folder) / CONFIG
     return read_config(read_object(file), str(file))
 
 
@@ -81,20 +81,6 @@ def load_params(folder: str | pathlib.Path | TensorFolder, model: ModelConfig, l
             sharding = pieces[0].sharding if leaf.sharding is None else leaf.sharding
             arrays.append(jax.make_array_from_single_device_arrays(leaf.shape, sharding, pieces))
     return jax.tree_util.tree_unflatten(tree, arrays)
-
-
-def as_stored(array: np.ndarray, layout: Layout) -> np.ndarray:
-    """A view of one tensor's array, ours, with the dims that the file has.
-
-    Raises ValueError for a layout that merges dims which do not lie next to each other.
-    """
-    merged = stored_shape(array.shape, layout)
-    return array.transpose([dim for dims in layout for dim in dims]).reshape(merged, copy=False)
-
-
-def stored_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
-    """The file's shape of one tensor of ours."""
-    return tuple(math.prod(shape[dim] for dim in dims) for dims in layout)
 
 
 def _compare(

@@ -3,64 +3,69 @@
 from __future__ import annotations
 
 import collections
+import functools
 import pathlib
 import re
 from typing import Any
 
 import numpy as np
 from absl import logging
-from safetensors.numpy import save_file
 
 from r1jax.config import ModelConfig
 from r1jax.models import lora
 from r1jax.models.huggingface import tables
-from r1jax.models.huggingface.exporter import write_json
-from r1jax.models.huggingface.tensor_files import WeightsError
+from r1jax.models.huggingface.folder_texts import write_json
+from r1jax.models.huggingface.new_folder import new_folder, write_tensors
+from r1jax.models.huggingface.tables import Entry
 from r1jax.parallel import hosts
 
 
 def export_adapter(trained: Any, model: ModelConfig, folder: str | pathlib.Path, *, base: str | None = None) -> None:
-    """Writes the adapters of `model.lora`, float32. All processes call it; the first one writes.
+    """Writes the adapters of `model.lora`, float32. All processes call it; the first one writes, to its local disk.
 
     Args:
       trained: the tree of `lora.trained_shapes(model)` (more in it does no harm).
-      base: the folder or hub name of the model that they belong to.
+      base: the folder or hub name of the model that they belong to. A folder is written as its absolute path: peft
+        takes one that it does not find from where it runs for a name on the hub.
 
     Raises:
-      WeightsError: `folder` has something in it.
+      WeightsError: `folder` is in a bucket, or has something in it.
       ConfigError: no Hugging Face family has the model's features.
 
     peft 0.21 takes a `gate_proj` of a model with experts for the experts' own, whatever the config says: there,
     adapters of dense and shared feed-forwards do not load (a warning says so). Adapt attention, or export merged.
     """
-    folder = pathlib.Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WeightsError(f"{folder}: expected a folder that is empty or not there, found something in it")
     if model.moe is not None and any("ffn" in path for path in lora.targets(model)):
         logging.warning("%s: peft does not load adapters of feed-forwards beside experts; export merged for it", folder)
     entries = {entry.path: entry for entry in tables.entries(model)}
+    modules = [module for path in lora.targets(model) for module in _modules(entries[(*path, "kernel")]).flat]
+    with new_folder(folder) as unfinished:
+        tensors = _tensors(trained, model, entries)
+        if hosts.is_main():
+            write_tensors(unfinished / "adapter_model.safetensors", tensors)
+            write_json(unfinished / "adapter_config.json", _config(model, modules, base))
+
+
+def _tensors(trained: Any, model: ModelConfig, entries: dict[tuple[str, ...], Entry]) -> dict[str, np.ndarray]:
+    """What adapter_model.safetensors holds; gathered with all processes."""
     tensors: dict[str, np.ndarray] = {}
-    modules: list[str] = []
     for path in lora.targets(model):
-        adapter = trained
-        for name in path:
-            adapter = adapter[name]
+        adapter = functools.reduce(lambda node, key: node[key], path, trained)
         a, b = (np.asarray(hosts.gathered(adapter[half]), np.float32) for half in ("lora_a", "lora_b"))
-        entry = entries[(*path, "kernel")]
-        for layer, name in np.ndenumerate(entry.names):
-            module = str(name).removesuffix(".weight")
-            modules.append(module)
+        for layer, module in np.ndenumerate(_modules(entries[(*path, "kernel")])):
             # Theirs map columns: A is [rank, inputs], B [outputs, rank].
             tensors[f"base_model.model.{module}.lora_A.weight"] = _columns(a[layer].reshape(-1, model.lora.rank))
             tensors[f"base_model.model.{module}.lora_B.weight"] = _columns(b[layer].reshape(model.lora.rank, -1))
     if model.head == "score":  # trained as a whole
         kernel = np.asarray(hosts.gathered(trained["score"]["kernel"]), np.float32)
         tensors["base_model.model.score.weight"] = _columns(kernel)
-    if hosts.is_main():
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        write_json(folder / "adapter_config.json", _config(model, modules, base))
-    hosts.barrier("adapter")
+    return tensors
+
+
+def _modules(entry: Entry) -> np.ndarray:
+    """The names of a kernel's modules, by layer."""
+    names = [name.removesuffix(".weight") for name in entry.names.flat]
+    return np.array(names, object).reshape(entry.names.shape)
 
 
 def _columns(matrix: np.ndarray) -> np.ndarray:
@@ -68,6 +73,8 @@ def _columns(matrix: np.ndarray) -> np.ndarray:
 
 
 def _config(model: ModelConfig, modules: list[str], base: str | None) -> dict[str, Any]:
+    if base is not None and pathlib.Path(base).is_dir():
+        base = str(pathlib.Path(base).absolute())
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if model.head == "tokens" else "SEQ_CLS",

@@ -1,4 +1,8 @@
-"""Keys of `config.json` that are the same for all families and must not, or cannot, change what is computed here."""
+"""Keys of `config.json` that must not, or cannot, change what is computed here.
+
+They are those that all families may have, how the files store the weights (a quantisation by blocks, which reading them
+undoes), and Qwen's sliding window, where it is off.
+"""
 
 from __future__ import annotations
 

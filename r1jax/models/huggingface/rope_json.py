@@ -63,20 +63,28 @@ def _read_linear(keys: Keys, max_positions: int | None) -> dict[str, Any]:
 
 
 def _read_llama3(keys: Keys, max_positions: int | None) -> dict[str, Any]:
+    low = keys.number("low_freq_factor")
+    check(low > 0, "low_freq_factor", "a positive number", low)
     return {
         "scaling": "llama3",
         "factor": keys.number("factor"),
-        "low_freq_factor": keys.number("low_freq_factor"),
+        "low_freq_factor": low,
         "high_freq_factor": keys.number("high_freq_factor"),
-        "original_max_positions": keys.integer("original_max_position_embeddings", max_positions),
+        "original_max_positions": _original_positions(keys, max_positions),
     }
+
+
+def _original_positions(keys: Keys, max_positions: int | None) -> int:
+    count = keys.integer("original_max_position_embeddings", max_positions)
+    check(count >= 1, "original_max_position_embeddings", "at least 1", count)
+    return count
 
 
 def _read_yarn(keys: Keys, max_positions: int | None) -> dict[str, Any]:
     return {
         "scaling": "yarn",
         "factor": keys.number("factor"),
-        "original_max_positions": keys.integer("original_max_position_embeddings", max_positions),
+        "original_max_positions": _original_positions(keys, max_positions),
         "beta_fast": keys.number("beta_fast", 32.0),
         "beta_slow": keys.number("beta_slow", 1.0),
         # transformers and DeepSeek's own code take 0 for absent.

@@ -6,8 +6,9 @@ Its linear maps are [outputs, inputs] with heads flattened; ours are [inputs, ou
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -129,3 +130,17 @@ def ignored(name: str, model: ModelConfig) -> str | None:
     if name == "lm_head.weight" and model.tie_embeddings:
         return "the head is tied to the embedding"
     return None
+
+
+def as_stored(array: np.ndarray, layout: Layout) -> np.ndarray:
+    """A view of one tensor's array, ours, with the dims that the file has.
+
+    Raises ValueError for a layout that merges dims which do not lie next to each other.
+    """
+    merged = stored_shape(array.shape, layout)
+    return array.transpose([dim for dims in layout for dim in dims]).reshape(merged, copy=False)
+
+
+def stored_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
+    """The file's shape of one tensor of ours."""
+    return tuple(math.prod(shape[dim] for dim in dims) for dims in layout)

@@ -12,7 +12,6 @@ each block of 128 x 128 in X.weight_scale_inv, the last blocks cut off by the ed
 from __future__ import annotations
 
 import json
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +21,8 @@ import numpy as np
 import safetensors
 from etils import epath
 
-from r1jax.errors import UserError
+from r1jax.models.huggingface.errors import WeightsError
+from r1jax.models.huggingface.folder_texts import CONFIG, read_object
 from r1jax.workdir.files import is_remote
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -36,10 +36,6 @@ READABLE: dict[str, np.dtype] = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
     _FLOAT8: np.dtype(ml_dtypes.float8_e4m3fn),
 }
-
-
-class WeightsError(UserError):
-    """A folder of weights that cannot be read, does not fit its model or cannot be written; one line for the user."""
 
 
 class StoredTensor(NamedTuple):
@@ -112,11 +108,6 @@ class TensorFolder:
         self.host.largest_read = max(self.host.largest_read, array.nbytes)
         return self.host.hold(array)
 
-    def bytes_of(self, name: str) -> int:
-        """Size of the whole tensor in its file."""
-        tensor = self.tensors[name]
-        return math.prod(tensor.shape) * READABLE[tensor.dtype].itemsize
-
     def _dequantised(self, name: str, tensor: StoredTensor, index: tuple[slice, ...]) -> np.ndarray:
         (top, bottom, _), (left, right, _) = (one.indices(size) for one, size in zip(index, tensor.shape, strict=True))
         block_rows, block_columns = self._block
@@ -154,19 +145,6 @@ def shown(lines: Sequence[str]) -> str:
     """The first of many lines of an error, and how many more there are."""
     more = len(lines) - _SHOWN
     return "; ".join(lines[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-
-
-def read_object(file: Any) -> dict[str, Any]:
-    """The JSON object in a file (a pathlib or epath path). Raises WeightsError where there is none."""
-    if not file.is_file():
-        raise WeightsError(f"{file}: expected this file, found none")
-    try:
-        value = json.loads(file.read_text())
-    except ValueError as error:  # of JSON or of UTF-8
-        raise WeightsError(f"{file}: expected JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{file}: expected a JSON object, found a {type(value).__name__}")
-    return value
 
 
 def _mapped(tensor: StoredTensor) -> np.ndarray:
@@ -228,11 +206,11 @@ def _header(file: pathlib.Path) -> dict[str, StoredTensor]:
 
 
 def _block_size(folder: pathlib.Path) -> tuple[int, int]:
-    quantization = read_object(folder / "config.json").get("quantization_config")
+    quantization = read_object(folder / CONFIG).get("quantization_config")
     block = quantization.get("weight_block_size") if isinstance(quantization, Mapping) else None
     if not isinstance(block, list) or len(block) != 2 or not all(type(size) is int and size > 0 for size in block):
         raise WeightsError(
-            f"{folder / 'config.json'}: the weights are {_FLOAT8}; expected quantization_config.weight_block_size, "
+            f"{folder / CONFIG}: the weights are {_FLOAT8}; expected quantization_config.weight_block_size, "
             f"two positive integers, found {block!r}"
         )
     return block[0], block[1]
