@@ -35,6 +35,7 @@ demo: $(VENV)/installed
 	$(PY) experiments/run.py --config=experiments/configs/tiny_zero.py --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-test
+	@command -v bwrap > /dev/null || echo "Without bubblewrap the sandbox is not tested: apt-get install -y bubblewrap"
 	$(PY) -m pytest $(PYTEST_FLAGS)
 
 test-all: $(VENV)/installed-parity

@@ -57,7 +57,8 @@ def test_a_module_imports_no_floor_above_its_own(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["r1jax", "r1jax.config", "r1jax.rewards.service", "r1jax.text.tokenizer", "r1jax.workdir"]
+    "module",
+    ["r1jax", "r1jax.config", "r1jax.rewards.service", "r1jax.sandbox", "r1jax.text.tokenizer", "r1jax.workdir"],
 )
 def test_the_lower_floors_do_not_load_jax(module):
     code = f"import sys, {module}; sys.exit('jax' in sys.modules)"

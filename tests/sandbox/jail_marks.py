@@ -1,0 +1,58 @@
+"""What the tests of the sandbox share: when they can run, and limits that a test can wait for."""
+
+import importlib.util
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from r1jax.sandbox import Job, Limits
+from r1jax.sandbox.jobs import MIB
+from r1jax.sandbox.user_ids import FIRST_UID, MOST_UIDS
+
+INSTALL = "apt-get install -y bubblewrap; pip install pyseccomp"
+INSTALLED = shutil.which("bwrap") is not None and importlib.util.find_spec("pyseccomp") is not None
+# Containers may forbid namespaces altogether. What a jail isolates where they are allowed is for the tests to say.
+ALLOWED = (
+    INSTALLED and subprocess.run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], check=False).returncode == 0
+)
+needs_jail = pytest.mark.skipif(
+    not ALLOWED, reason="this host allows no namespaces" if INSTALLED else f"needs a sandbox: {INSTALL}"
+)
+SMALL = Limits(wall_seconds=2.0, cpu_seconds=1.0, memory_bytes=64 * MIB, processes=32, file_bytes=8 * MIB)
+PATIENT = Limits(wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=256 * MIB)  # for programs that are to finish
+
+
+def python(source: str, limits: Limits = PATIENT, **fields) -> Job:
+    return Job(source=source, limits=limits, **fields)
+
+
+def jailed_processes() -> set[int]:
+    """Processes of this process's jails: below it, or of a jail's user."""
+    below = {os.getpid()}
+    parents = {}
+    jailed = set()
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            fields = dict(line.split(":", 1) for line in status.splitlines())
+            parents[int(entry.name)] = int(fields["PPid"])
+            if FIRST_UID <= int(fields["Uid"].split()[0]) < FIRST_UID + MOST_UIDS:
+                jailed.add(int(entry.name))
+    while grown := {child for child, parent in parents.items() if parent in below} - below:
+        below |= grown
+    return (jailed | below) - {os.getpid()}
+
+
+def host_counts() -> dict[str, int]:
+    """What a jail must leave as it was: our processes, descriptors, mounts and temporary files."""
+    return {
+        "processes": len(jailed_processes()),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "mounts": len(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()),
+    }
