@@ -18,6 +18,8 @@ from r1jax.sandbox.jobs import MIB
 pytestmark = needs_jail
 WAIT_SECONDS = 20.0
 PARENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
 import sys
 from r1jax.sandbox import Job, Limits, Sandbox
 with Sandbox(tested=True) as sandbox:
@@ -211,7 +213,7 @@ def test_no_jail_outlives_its_parent(number):
     wait_for(lambda: len(jailed_processes() - before) >= 6)  # the parent, bubblewrap, the driver and four
     jailed = jailed_processes() - before - {parent.pid}
     parent.send_signal(number)
-    parent.communicate()
+    parent.communicate(timeout=WAIT_SECONDS)
     wait_for(lambda: not any(is_alive(process) for process in jailed))
 
 
