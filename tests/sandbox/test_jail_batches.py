@@ -110,7 +110,9 @@ def test_a_joined_program_sees_the_end_of_the_other(sandbox):
         ("import os\nos.abort()", Status.CRASHED),
     ):
         results = sandbox.run_pair(first, python(fault, changed(wall_seconds=20.0, cpu_seconds=10.0)))
-        assert (results[0].text(), results[1].status) == ("b''\n", status)
+        assert results[0].text() == "b''\n"
+        # The second is ended with the first, whose end may come before its own is told.
+        assert results[1].status in (status, Status.FINISHED)
 
 
 def test_a_joined_program_that_is_silent_costs_the_other_its_time(sandbox):
