@@ -40,6 +40,7 @@ test: $(VENV)/installed-test
 
 test-all: $(VENV)/installed-parity
 	$(PY) -m pytest -m slow $(PYTEST_FLAGS)
+	$(PY) -m pytest -m slow tests/sandbox
 
 lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .

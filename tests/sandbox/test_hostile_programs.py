@@ -8,11 +8,11 @@ import time
 
 import pytest
 from hostile_programs import PROGRAMS
-from jail_marks import SMALL, host_counts, needs_jail
+from jail_marks import SMALL, host_counts, needs_jail, runs_alone
 
 from r1jax.sandbox import Job, Sandbox, Status
 
-pytestmark = [needs_jail, pytest.mark.slow]
+pytestmark = [needs_jail, pytest.mark.slow, runs_alone]
 LATE_SECONDS = 10.0  # beyond the wall clock, on a machine with other things to do
 
 

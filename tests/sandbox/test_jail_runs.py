@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from jail_marks import PATIENT, SMALL, host_counts, jailed_processes, needs_jail, python
+from jail_marks import PATIENT, SMALL, host_counts, jailed_processes, needs_jail, python, runs_alone
 
 from r1jax.sandbox import Job, Sandbox, Status, bubblewrap
 from r1jax.sandbox.jobs import MIB
@@ -272,6 +272,7 @@ with Sandbox(tested=True) as sandbox:
     assert done.stdout.split() == ["4", "over_memory"], done.stderr
 
 
+@runs_alone
 @pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_a_neighbour_of_an_attacker_takes_at_most_twice_its_time():
