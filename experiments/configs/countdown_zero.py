@@ -22,6 +22,8 @@ Command
 
 Time
     About 6 minutes on 2 cores.
+
+    The figures on this page were seen before rollouts drew from a stream of their own: a run now draws other samples.
 """
 
 from r1jax.config import (

@@ -20,6 +20,8 @@ Command
 Time
     About 40 seconds a GRPO step on 2 free cores, most of it in the head: 129,280 logits a token. On 2 cores shared with
     other work the whole run took an hour.
+
+    The figures on this page were seen before rollouts drew from a stream of their own: a run now draws other samples.
 """
 
 import dataclasses

@@ -21,6 +21,8 @@ Command
 
 Time
     About 5 minutes on 2 cores. See runs/pairs/zero/curves.png for completion length and reflection words by step.
+
+    The figures on this page were seen before rollouts drew from a stream of their own: a run now draws other samples.
 """
 
 from r1jax.config import (
