@@ -1,7 +1,7 @@
 """Frozen, hashable dataclasses: everything that a run can be told. No field hides a default.
 
-Reading order: model_parts, model, mesh, learn, rollout, data, stages; `flags` turns `--config.a.b=value` into a changed
-config.
+Reading order: model_parts, model, mesh, learn, rollout, rewards, data, stages; `flags` turns `--config.a.b=value`
+into a changed config.
 """
 
 from r1jax.config.checks import ConfigError, check
@@ -10,7 +10,18 @@ from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, S
 from r1jax.config.mesh import MESH_AXES, MeshConfig
 from r1jax.config.model import ModelConfig, PretrainedConfig
 from r1jax.config.model_parts import LatentConfig, LoraConfig, MoeConfig, RopeConfig
-from r1jax.config.rollout import RewardConfig, RewardsConfig, RewardSetConfig, SamplerConfig, SamplingConfig
+from r1jax.config.rewards import (
+    CodeConfig,
+    CosineConfig,
+    JudgeConfig,
+    LanguageConfig,
+    RepetitionConfig,
+    RewardConfig,
+    RewardsConfig,
+    RewardSetConfig,
+    SandboxConfig,
+)
+from r1jax.config.rollout import SamplerConfig, SamplingConfig
 from r1jax.config.stages import (
     EvaluateConfig,
     EvaluationConfig,
@@ -27,12 +38,16 @@ from r1jax.config.stages import (
 __all__ = [
     "MESH_AXES",
     "BatchConfig",
+    "CodeConfig",
     "ConfigError",
+    "CosineConfig",
     "DataConfig",
     "EvaluateConfig",
     "EvaluationConfig",
     "GateConfig",
     "GrpoConfig",
+    "JudgeConfig",
+    "LanguageConfig",
     "LatentConfig",
     "LoggingConfig",
     "LoraConfig",
@@ -43,6 +58,7 @@ __all__ = [
     "PolicyLossConfig",
     "PretrainConfig",
     "PretrainedConfig",
+    "RepetitionConfig",
     "RewardConfig",
     "RewardSetConfig",
     "RewardsConfig",
@@ -50,6 +66,7 @@ __all__ = [
     "RunConfig",
     "SamplerConfig",
     "SamplingConfig",
+    "SandboxConfig",
     "Schedule",
     "SftConfig",
     "StageConfig",

@@ -26,6 +26,8 @@ class DataConfig:
     answer_pattern: str | None = None  # regex; its first group, searched in the answer column, is the gold
     response_pattern: str | None = None  # likewise, of the response
     response_format: str | None = None  # what is trained on, e.g. "<think>{response}</think><answer>{answer}</answer>"
+    # Whose columns hold the tests of programs (r1jax.data.code_sets); None: a column `tests`, or no programs.
+    tests_from: Literal["humaneval", "mbpp", "apps", "livecodebench", "open_r1"] | None = None
     skip: int = 0
     limit: int | None = None
     seed: int = 0

@@ -9,7 +9,8 @@ from r1jax.config.data import DataConfig, TemplateConfig, TokenizerConfig
 from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
 from r1jax.config.mesh import MeshConfig
 from r1jax.config.model import ModelConfig, PretrainedConfig
-from r1jax.config.rollout import RewardsConfig, SamplerConfig, SamplingConfig
+from r1jax.config.rewards import RewardsConfig
+from r1jax.config.rollout import SamplerConfig, SamplingConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from r1jax.config import ConfigError, RewardsConfig
@@ -18,7 +18,9 @@ from r1jax.rewards.pair_search import pair_search_reward
 from r1jax.rewards.starts_with_answer import starts_with_answer_reward
 from r1jax.rewards.verdicts import Reward
 
-REWARDS: dict[str, Reward] = {
+Maker = Callable[[RewardsConfig], Reward]  # of a reward that has settings
+
+REWARDS: dict[str, Reward | Maker] = {
     "maths": Reward(maths_reward, low=0.0, high=1.0, isolation=MATHS_ISOLATION),
     "format": Reward(format_reward, low=0.0, high=1.0),
     "language": Reward(language_reward, low=0.0, high=1.0),
@@ -29,15 +31,16 @@ REWARDS: dict[str, Reward] = {
 DEFAULT_SET = "default"  # of records without a `rewards` field
 
 
-def resolve(name: str) -> Reward:
-    """The reward of a name of REWARDS, or of `module:attribute`.
+def resolve(name: str, config: RewardsConfig) -> Reward:
+    """The reward of a name of REWARDS, with its settings of `config`, or of `module:attribute`.
 
     The attribute is a function from items to scores (any finite value, run in the parent process), or a
     `Reward`, which declares its range and may ask to be isolated. ConfigError says what is wrong with a name.
     """
     if ":" not in name:
         if name in REWARDS:
-            return REWARDS[name]
+            found = REWARDS[name]
+            return found if isinstance(found, Reward) else found(config)
         near = difflib.get_close_matches(name, REWARDS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ConfigError(f"rewards: expected one of {', '.join(REWARDS)}, or module:function; found {name!r}{hint}")
@@ -62,7 +65,7 @@ def resolve(name: str) -> Reward:
 
 def resolve_sets(config: RewardsConfig) -> dict[str, dict[str, Reward]]:
     """Set name -> reward name -> reward, in the order of the config."""
-    return {one.name: {reward.name: resolve(reward.name) for reward in one.rewards} for one in config.sets}
+    return {one.name: {reward.name: resolve(reward.name, config) for reward in one.rewards} for one in config.sets}
 
 
 def weights_at(config: RewardsConfig, step: int) -> dict[str, dict[str, float]]:

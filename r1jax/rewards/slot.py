@@ -145,7 +145,7 @@ class Slot:
                 with self._lock:
                     if self._closed.is_set():
                         break
-                    self._worker = WorkerProcess({*self._rewards, reward}, self._config.worker_memory_mib)
+                    self._worker = WorkerProcess(self._config, {*self._rewards, reward})
                 self._worker.wait_ready()
             except (WorkerDied, DeadlineExceeded, OSError) as error:  # OSError: the host is short of processes
                 words = str(error) or "it was not ready in time"

@@ -40,6 +40,8 @@ class Item:
       group: equal for the completions of one prompt.
       num_tokens: tokens sampled, the end token included.
       truncated: whether the length limit ended it.
+      tokens: their ids, for rewards that read tokens; () where the caller has none.
+      judged: what the first judging reward of the set has said, for rewards that come after it.
     """
 
     record: Mapping[str, Any]
@@ -47,6 +49,15 @@ class Item:
     group: int = 0
     num_tokens: int = 0
     truncated: bool = False
+    tokens: tuple[int, ...] = ()
+    judged: Status | None = None
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Item:
+        """The item of `dataclasses.asdict`, through JSON."""
+        judged = entry["judged"]
+        restored = {"tokens": tuple(entry["tokens"]), "judged": None if judged is None else Status(judged)}
+        return cls(**{**entry, **restored})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,27 +100,45 @@ class Isolation:
       control: called in a worker after a failure; whether the grader copes with the gold itself. Only then is
         the failure the policy's fault. None: it never is.
       key: items of equal keys get equal scores, so they are graded once; None for an item of its own.
+      seconds: the deadline of an item that may take longer than rewards.deadline_seconds. None: none may.
     """
 
     warm_up: Callable[[], None]
     quick: Callable[[Item], Score | None]
     control: Callable[[Item], bool] | None
     key: Callable[[Item], Hashable | None]
+    seconds: Callable[[Item], float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Reward:
     """A plain function from items to as many scores, the range of its values, and how it is run.
 
-    A reward without `isolation` runs in the parent: it must be quick and safe on any text.
+    Attributes:
+      score: the function. Without `isolation` or `threads` it runs in the caller's process and thread: it must be
+        quick and safe on any text.
+      low, high: the range of its values.
+      isolation: it runs in worker processes, one item at a time.
+      threads: it waits for others (an HTTP service): it runs in so many threads of this process, one item at a
+        time, and sees to its own deadlines.
+      after_judging: it is called when the first judging reward of its set has spoken (`Item.judged`).
+      prepare: called once where a service opens, in the caller's process: raises UserError where the reward
+        cannot run at all, and gives what a run's manifest should say of how it runs (plain JSON values).
     """
 
     score: Callable[[Sequence[Item]], Sequence[Score]]
     low: float
     high: float
     isolation: Isolation | None = None
+    threads: int = 0
+    after_judging: bool = False
+    prepare: Callable[[], Mapping[str, Any]] | None = None
 
     def __post_init__(self):
+        if sum((self.isolation is not None, self.threads > 0, self.after_judging)) > 1:
+            raise ValueError(
+                "a reward is isolated, or runs in threads, or comes after the judging one: not two of them"
+            )
         if not self.low < self.high:
             raise ValueError(f"reward range: expected low < high, found {self.low} and {self.high}")
         if self.isolation is not None and not math.isfinite(self.low):

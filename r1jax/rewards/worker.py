@@ -1,4 +1,4 @@
-"""The process that grades what may hang or crash: `python -m r1jax.rewards.worker PARENT MEMORY REWARD..`.
+"""The process that grades what may hang or crash: `python -m r1jax.rewards.worker PARENT CONFIG REWARD..`.
 
 It answers one request at a time on its standard output. It holds no state that matters: the parent kills it
 at a deadline and starts another. It never outlives the parent: it ends with its standard input, on Linux the
@@ -8,6 +8,7 @@ kernel kills it with the thread that started it, and elsewhere a limit on CPU ti
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import os
 import resource
@@ -18,6 +19,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
+from r1jax.config.serialize import from_json
 from r1jax.errors import UserError
 from r1jax.rewards import maths, routing, wire
 from r1jax.rewards.verdicts import Item, Reward, checked_scores
@@ -31,19 +33,20 @@ STDERR = 2
 
 def main(arguments: Sequence[str]) -> None:
     """Serves requests until the standard input ends."""
-    parent, memory_mib, *names = arguments
+    parent, config_json, *names = arguments
+    config = from_json(json.loads(config_json))
     die_with(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means,
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and finishes its step after a SIGTERM to all
     requests, replies = take_pipes()
-    rewards = {name: routing.resolve(name) for name in names}
+    rewards = {name: routing.resolve(name, config) for name in names}
     for reward in rewards.values():
         reward.isolation.warm_up()
-    limit_memory(int(memory_mib))
+    limit_memory(config.worker_memory_mib)
     limit_files()
     send(replies, {"ready": True})
     while (request := wire.read(requests)) is not None:
-        send(replies, answer(request, rewards) | {"retire": is_bloated(int(memory_mib)) or has_printed_much()})
+        send(replies, answer(request, rewards) | {"retire": is_bloated(config.worker_memory_mib) or has_printed_much()})
 
 
 def answer(request: dict, rewards: dict[str, Reward]) -> dict:
@@ -67,12 +70,12 @@ def answer(request: dict, rewards: dict[str, Reward]) -> dict:
 def score(request: dict, rewards: dict[str, Reward]) -> Any:
     """One score, as JSON."""
     name = request["reward"]
-    return checked_scores(name, rewards[name], [Item(**request["item"])])[0].to_json()
+    return checked_scores(name, rewards[name], [Item.from_json(request["item"])])[0].to_json()
 
 
 def control(request: dict, rewards: dict[str, Reward]) -> bool:
     """Whether the grader copes with the item's gold."""
-    return bool(rewards[request["reward"]].isolation.control(Item(**request["item"])))
+    return bool(rewards[request["reward"]].isolation.control(Item.from_json(request["item"])))
 
 
 def equivalent(request: dict, rewards: dict[str, Reward]) -> bool:

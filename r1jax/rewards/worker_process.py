@@ -13,6 +13,8 @@ import tempfile
 import time
 from collections.abc import Collection
 
+from r1jax.config import RewardsConfig
+from r1jax.config.serialize import to_json
 from r1jax.rewards import wire
 
 START_SECONDS = 120.0  # until a worker is ready: imports from a cold network disk can take a minute
@@ -35,10 +37,11 @@ class WorkerProcess:
     makes this object (see worker.py), so that thread has to live as long as the worker is wanted.
     """
 
-    def __init__(self, rewards: Collection[str], memory_mib: int):
+    def __init__(self, config: RewardsConfig, rewards: Collection[str]):
+        settings = json.dumps(to_json(config))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid()), str(memory_mib), *sorted(rewards)],
+            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid()), settings, *sorted(rewards)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -123,7 +123,7 @@ def test_a_worker_that_has_printed_much_is_replaced():
 
 @pytest.fixture
 def worker():
-    process = WorkerProcess(["reward_faults:FAULTS"], memory_mib=512)
+    process = WorkerProcess(RewardsConfig(worker_memory_mib=512), ["reward_faults:FAULTS"])
     try:
         process.wait_ready()
         yield process

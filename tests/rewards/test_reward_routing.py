@@ -9,21 +9,21 @@ from r1jax.rewards.service import RewardService
 
 def test_every_reward_of_the_table_resolves_to_itself():
     for name, reward in routing.REWARDS.items():
-        assert routing.resolve(name) is reward
+        assert routing.resolve(name, RewardsConfig()) is reward
 
 
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r"found 'math' \(did you mean maths\?\)"):
-        routing.resolve("math")
+        routing.resolve("math", RewardsConfig())
 
 
 def test_a_function_of_the_users_has_no_bounds_and_runs_in_the_parent():
-    reward = routing.resolve("reward_faults:rank_in_group")
+    reward = routing.resolve("reward_faults:rank_in_group", RewardsConfig())
     assert (reward.low, reward.high, reward.isolation) == (float("-inf"), float("inf"), None)
 
 
 def test_a_reward_of_the_users_declares_its_own_range():
-    assert routing.resolve("reward_faults:FAULTS").low == -1.0
+    assert routing.resolve("reward_faults:FAULTS", RewardsConfig()).low == -1.0
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_reward_of_the_users_declares_its_own_range():
 )
 def test_a_name_that_leads_nowhere_is_a_config_error(name, message):
     with pytest.raises(ConfigError, match=message):
-        routing.resolve(name)
+        routing.resolve(name, RewardsConfig())
 
 
 def test_the_service_refuses_an_unknown_reward_at_once():
