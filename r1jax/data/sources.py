@@ -9,7 +9,7 @@ from typing import overload
 
 from r1jax.config import DataConfig
 from r1jax.config.data import FIELDS
-from r1jax.data import readers
+from r1jax.data import code_sets, readers
 from r1jax.data.readers import Row
 from r1jax.data.records import DataError, Record
 from r1jax.data.tasks import SPLITS, TASKS
@@ -131,6 +131,8 @@ def _record(row: Row, config: DataConfig, patterns: Mapping[str, re.Pattern]) ->
                 f"{field}, which ends in {record[field][-60:]!r}"
             )
         record[field] = match.group(1)
+    if config.tests_from is not None:
+        record = code_sets.with_tests(record, config.tests_from)
     if config.response_format is not None:
         record["response"] = _formatted(record, config.response_format)
     return record

@@ -1,0 +1,132 @@
+"""Tests of programs out of the columns that published data sets have."""
+
+import base64
+import json
+import pickle
+import typing
+import zlib
+
+import pytest
+
+from r1jax.config import DataConfig
+from r1jax.data.code_sets import FORMS
+from r1jax.data.records import DataError
+from r1jax.data.sources import load
+
+
+def loaded(tmp_path, form, **columns):
+    path = tmp_path / "set.jsonl"
+    path.write_text(json.dumps(columns) + "\n", encoding="utf-8")
+    return load(DataConfig("jsonl", path=str(path), tests_from=form))[0]
+
+
+def packed(cases):
+    return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(cases)))).decode()
+
+
+def test_the_forms_of_the_config_are_those_there_are():
+    literal, none = typing.get_args(typing.get_type_hints(DataConfig)["tests_from"])
+    assert typing.get_args(literal) == tuple(FORMS)
+    assert none is type(None)
+
+
+def test_humaneval_has_a_check_and_its_prompt_is_the_question(tmp_path):
+    columns = {"prompt": "def one():\n", "test": "def check(f):\n    assert f() == 1\n", "entry_point": "one"}
+    record = loaded(tmp_path, "humaneval", task_id="HumanEval/0", **columns)
+    assert record["question"] == columns["prompt"]
+    assert record["tests"] == {
+        "kind": "assertions",
+        "program": columns["test"],
+        "function": "one",
+        "prelude": columns["prompt"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("setup", "program"),
+    [
+        ({"test_setup_code": "import math"}, "import math\nassert math.floor(len(set(similar((1,), (1,))))) == 1\n"),
+        ({"test_imports": ["import math"]}, "import math\nassert math.floor(len(set(similar((1,), (1,))))) == 1\n"),
+        ({}, "assert math.floor(len(set(similar((1,), (1,))))) == 1\n"),
+    ],
+)
+def test_mbpp_calls_the_function_that_the_program_does_not_bring_along(tmp_path, setup, program):
+    line = "assert math.floor(len(set(similar((1,), (1,))))) == 1"
+    record = loaded(tmp_path, "mbpp", text="Write a function.", test_list=[line], **setup)
+    assert record["tests"] == {"kind": "assertions", "program": program, "function": "similar"}
+    assert record["question"] == "Write a function."
+
+
+def test_apps_has_standard_input_or_calls(tmp_path):
+    pairs = {"inputs": ["1 2\n", ["3", "4"]], "outputs": ["3\n", ["7"]]}
+    assert loaded(tmp_path, "apps", input_output=json.dumps(pairs))["tests"] == {
+        "kind": "stdio",
+        "cases": [{"input": "1 2\n", "output": "3\n"}, {"input": "3\n4", "output": "7"}],
+    }
+    calls = {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [[3], 7]}
+    starter = "class Solution:\n    def add(self, a, b):\n"
+    tests = loaded(tmp_path, "apps", input_output=calls, starter_code=starter)["tests"]
+    assert tests["function"] == "Solution.add"
+    assert tests["cases"] == [{"args": [1, 2], "expected": 3}, {"args": [3, 4], "expected": 7}]
+
+
+def test_livecodebench_unpacks_its_private_cases(tmp_path):
+    public = [{"input": "1\n", "output": "2\n", "testtype": "stdin"}]
+    private = [{"input": "5\n", "output": "6\n", "testtype": "stdin"}]
+    columns = {"public_test_cases": json.dumps(public), "question_content": "Add one."}
+    for form in (json.dumps(private), packed(private)):
+        record = loaded(tmp_path, "livecodebench", private_test_cases=form, metadata="{}", **columns)
+        assert [case["input"] for case in record["tests"]["cases"]] == ["1\n", "5\n"]
+        assert record["question"] == "Add one."
+
+
+def test_livecodebench_calls_a_method_with_an_argument_a_line(tmp_path):
+    record = loaded(
+        tmp_path,
+        "livecodebench",
+        public_test_cases=[{"input": '[1, 2]\n"a"', "output": "[true]", "testtype": "functional"}],
+        private_test_cases="[]",
+        metadata='{"func_name": "go"}',
+        starter_code="class Solution:\n    def go(self, values, word):",
+    )
+    case = {"args": [[1, 2], "a"], "expected": [True]}
+    assert record["tests"] == {"kind": "calls", "function": "Solution.go", "cases": [case]}
+
+
+def test_open_r1_has_standard_input(tmp_path):
+    info = {"language": "python", "test_cases": [{"input": "1", "output": "2", "type": "stdin_stdout"}]}
+    record = loaded(tmp_path, "open_r1", problem="Add one.", verification_info=json.dumps(info))
+    assert record["tests"] == {"kind": "stdio", "cases": [{"input": "1", "output": "2"}]}
+    assert record["question"] == "Add one."
+
+
+class Reaches:
+    def __reduce__(self):
+        return print, ("reached",)
+
+
+@pytest.mark.parametrize(
+    ("form", "columns", "words"),
+    [
+        ("humaneval", {"prompt": "x"}, "test"),
+        ("humaneval", {"prompt": 1, "test": "", "entry_point": ""}, "prompt is no text"),
+        ("mbpp", {"test_list": ["assert len([]) == 0"]}, "calls a function"),
+        ("mbpp", {"test_list": ["assert ((("]}, "SyntaxError"),
+        ("apps", {"input_output": "{"}, "JSONDecodeError"),
+        ("apps", {"input_output": {"inputs": ["1"], "outputs": []}}, "1 inputs and 0 outputs"),
+        ("livecodebench", {"public_test_cases": "[]", "private_test_cases": "?"}, "private_test_cases"),
+        ("open_r1", {"verification_info": {"test_cases": [{"type": "function"}]}}, "stdin_stdout"),
+    ],
+)
+def test_other_columns_are_one_line_that_names_the_record(tmp_path, form, columns, words):
+    with pytest.raises(DataError, match=words) as raised:
+        loaded(tmp_path, form, **columns)
+    assert f"record set:0: data.tests_from={form}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pickle_that_names_a_class_is_refused(tmp_path, capsys):
+    body = base64.b64encode(zlib.compress(pickle.dumps(Reaches()))).decode()
+    with pytest.raises(DataError, match=r"builtins\.print"):
+        loaded(tmp_path, "livecodebench", public_test_cases="[]", private_test_cases=body, metadata="{}")
+    assert capsys.readouterr().out == ""
