@@ -7,7 +7,9 @@ from typing import Literal
 
 from r1jax.config.checks import check
 
-FIELDS = ("id", "question", "answer", "response", "text", "language", "rewards")
+TEXT_FIELDS = ("id", "question", "answer", "response", "text", "language", "rewards")
+VALUE_FIELDS = ("answers", "choices", "tests")  # lists and objects, or JSON text of them
+FIELDS = TEXT_FIELDS + VALUE_FIELDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import overload
+from typing import Any, overload
 
 from r1jax.config import DataConfig
-from r1jax.config.data import FIELDS
+from r1jax.config.data import TEXT_FIELDS, VALUE_FIELDS
 from r1jax.data import code_sets, readers
 from r1jax.data.readers import Row
 from r1jax.data.records import DataError, Record
@@ -119,8 +120,8 @@ def _record(row: Row, config: DataConfig, patterns: Mapping[str, re.Pattern]) ->
         record[field] = readers.plain(row.columns[column])
     defaults = {"id": row.default_id, "rewards": config.rewards}
     record.update({field: value for field, value in defaults.items() if record.get(field) is None})
-    for field in FIELDS:
-        record.update({field: _text(record[field], field, row)} if record.get(field) is not None else {})
+    for fields, read in ((TEXT_FIELDS, _text), (VALUE_FIELDS, _value)):
+        record.update({field: read(record[field], field, row) for field in fields if record.get(field) is not None})
     for field, pattern in patterns.items():
         if record.get(field) is None:
             raise DataError(f"record {record['id']}: data.{field}_pattern is set, but it has no {field}")
@@ -154,6 +155,18 @@ def _text(value: str | int | float, field: str, row: Row) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     raise DataError(f"{row.place}: expected text or a number as {field}, found {type(value).__name__}")
+
+
+def _value(value: Any, field: str, row: Row) -> list | dict:
+    """A field of ours that is a list or an object, from that or from JSON text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise DataError(f"{row.place}: expected {field} as JSON, found {value[:60]!r} ({error})") from error
+    if not isinstance(value, list | dict):
+        raise DataError(f"{row.place}: expected a list or an object as {field}, found {type(value).__name__}")
+    return value
 
 
 SOURCES: dict[str, Callable[[DataConfig], Sequence[Record]]] = {

@@ -175,3 +175,19 @@ def test_a_form_that_names_a_missing_field_is_an_error_that_names_the_record(tmp
     config = DataConfig(kind="jsonl", path=str(path), response_format="{response} {answer}")
     with pytest.raises(DataError, match=r"record a1: data.response_format names answer"):
         load(config)
+
+
+def test_fields_with_structure_come_as_they_are_or_as_json_text(tmp_path):
+    tests = {"kind": "stdio", "cases": []}
+    rows = [{"unit_tests": tests, "options": ["1", "2"]}, {"unit_tests": json.dumps(tests), "options": '["1", "2"]'}]
+    columns = (("tests", "unit_tests"), ("choices", "options"))
+    records = load(DataConfig("jsonl", path=write_jsonl(tmp_path / "a.jsonl", rows), columns=columns))
+    assert [record["tests"] for record in records] == [tests, tests]
+    assert [record["choices"] for record in records] == [["1", "2"], ["1", "2"]]
+
+
+@pytest.mark.parametrize("value", ["{", "3", 3])
+def test_a_field_with_structure_that_has_none_is_named(tmp_path, value):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"choices": value}])
+    with pytest.raises(DataError, match=r"a\.jsonl:1: expected (choices as JSON|a list or an object as choices)"):
+        load(DataConfig("jsonl", path=path))
