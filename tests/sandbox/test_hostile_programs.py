@@ -8,7 +8,7 @@ import time
 
 import pytest
 from hostile_programs import PROGRAMS
-from jail_marks import SMALL, host_counts, needs_jail, runs_alone
+from jail_marks import SMALL, HostBefore, needs_jail, runs_alone
 
 from r1jax.sandbox import Job, Sandbox, Status
 
@@ -64,7 +64,7 @@ def test_there_are_enough_of_them():
 def test_a_hostile_program_stays_inside(name, sandbox, host):
     facts, listeners = host
     folder = pathlib.Path(facts["canary"]).parent
-    before, files = host_counts(), sorted(os.listdir(folder))
+    before, files = HostBefore(), sorted(os.listdir(folder))
     start = time.monotonic()
     result = sandbox.run(Job(source=PROGRAMS[name].source, stdin=json.dumps(facts), limits=SMALL))
     assert time.monotonic() - start < SMALL.wall_seconds + LATE_SECONDS
@@ -73,7 +73,7 @@ def test_a_hostile_program_stays_inside(name, sandbox, host):
     held = b"HELD" in result.stdout
     assert result.status is not Status.FINISHED or held or result.exit_code != 0, (result, result.stdout[:500])
     assert len(result.stdout) <= SMALL.output_bytes >= len(result.stderr)
-    assert host_counts() == before
+    before.assert_as_before()
     assert sorted(os.listdir(folder)) == files
     assert pathlib.Path(facts["canary"]).read_text() == "secret"
     for listener in listeners:

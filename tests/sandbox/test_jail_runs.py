@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from jail_marks import PATIENT, SMALL, host_counts, jailed_processes, needs_jail, python, runs_alone
+from jail_marks import PATIENT, SMALL, HostBefore, jailed_processes, needs_jail, python, runs_alone
 
 from r1jax.sandbox import Job, Sandbox, Status, bubblewrap
 from r1jax.sandbox.jobs import MIB
@@ -194,12 +194,12 @@ time.sleep(0.5)
 
 
 def test_nothing_is_left(sandbox):
-    before = host_counts()
+    before = HostBefore()
     sandbox.run_batch(
         [python("import os\nos.fork()\nos.fork()"), python("while True:\n    pass", changed(wall_seconds=0.2))]
     )
     sandbox.run_pair(python("1"), python("import time\ntime.sleep(600)"))
-    assert host_counts() == before
+    before.assert_as_before()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -233,13 +233,13 @@ def is_alive(process):
 
 def test_a_jail_that_does_not_come_up_is_no_verdict_on_the_program(sandbox, monkeypatch):
     monkeypatch.setattr(bubblewrap, "command", lambda **_: ["/bin/sh", "-c", "echo no room >&2; exit 1"])
-    before = host_counts()
+    before = HostBefore()
     result = sandbox.run(python("print(1)"))
     assert (result.status, result.detail) == (Status.INFRASTRUCTURE_ERROR, "no room")
-    assert host_counts() == before
+    before.assert_as_before()
     monkeypatch.setattr(bubblewrap, "command", lambda **_: ["/nonexistent/bwrap"])
     assert sandbox.run_pair(python("1"), python("1"))[1].status is Status.INFRASTRUCTURE_ERROR
-    assert host_counts() == before
+    before.assert_as_before()
 
 
 def test_a_sandbox_on_one_core_gives_its_programs_one():

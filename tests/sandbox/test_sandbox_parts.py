@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from jail_marks import SMALL, host_counts, python
+from jail_marks import SMALL, HostBefore, python
 
 from r1jax.sandbox import Sandbox, SandboxUnavailable, Status, cgroups, usage, user_ids
 
@@ -42,12 +42,12 @@ def test_unsafe_mode_says_so_and_is_stamped(capfd):
     ],
 )
 def test_the_statuses_of_plain_processes(unsafe, source, changes, status):
-    before = host_counts()
+    before = HostBefore()
     result = unsafe.run(python(source, dataclasses.replace(SMALL, **changes), stdin="hello"))
     assert result.status is status, (result, result.stderr)
     assert result.text() == "hello\n" or status is not Status.FINISHED
     assert len(result.stdout) <= SMALL.output_bytes
-    assert host_counts() == before
+    before.assert_as_before()
 
 
 def test_plain_processes_can_be_joined(unsafe):
