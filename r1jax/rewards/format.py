@@ -3,12 +3,13 @@
 1.0 for exactly one non-empty think block, then exactly one non-empty answer block, and nothing but whitespace
 before, between or after; else 0.0. A tag in disguise (`< Think >`, `<think id=2>`) counts as a tag, so that a
 second block cannot hide in one; a pair of unknown tags (`<final>..</final>`) fails too, except in fenced code,
-which may hold any other markup. A lone `vector<int>` is no tag.
+which may hold any other markup. A lone `vector<int>` is no tag. Spaces of no width are no content.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from r1jax.rewards.verdicts import Item, Score, Status
@@ -17,6 +18,7 @@ EXPECTED = ("<think>", "</think>", "<answer>", "</answer>")
 DISGUISED = re.compile(r"<\s{0,8}/?\s{0,8}(?:think|answer)(?:[\s/][^<>]{0,96})?>", re.IGNORECASE)
 ANY_TAG = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})>")
 FENCED_CODE = re.compile(r"```.*?```", re.DOTALL)
+BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # fillers: letters and signs that show nothing
 
 
 def format_reward(items: Sequence[Item]) -> list[Score]:
@@ -33,10 +35,15 @@ def keeps_format(completion: str) -> bool:
     inside = (completion[think_open:think_close], completion[answer_open:answer_close])
     outside = (completion[:think], completion[between:answer], completion[end:])
     return (
-        all(part.strip() for part in inside)
+        all(has_content(part) for part in inside)
         and not any(part.strip() for part in outside)
         and not any(_has_unknown_pair(part) for part in inside)
     )
+
+
+def has_content(text: str) -> bool:
+    """Whether anything in `text` is to be seen: whitespace, control characters and spaces of no width are not."""
+    return any(unicodedata.category(sign)[0] not in "ZCM" and sign not in BLANK_LETTERS for sign in text)
 
 
 def _has_unknown_pair(text: str) -> bool:

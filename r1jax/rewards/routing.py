@@ -10,11 +10,16 @@ from typing import Any
 
 from r1jax.config import ConfigError, RewardsConfig
 from r1jax.errors import UserError
+from r1jax.rewards.choice import choice_reward
+from r1jax.rewards.cosine import cosine_length_reward
 from r1jax.rewards.countdown import countdown_reward
 from r1jax.rewards.format import format_reward
+from r1jax.rewards.format_r1 import format_cold_start_reward, format_r1_reward
 from r1jax.rewards.language import language_reward
 from r1jax.rewards.maths import MATHS_ISOLATION, maths_reward
 from r1jax.rewards.pair_search import pair_search_reward
+from r1jax.rewards.repetition import repetition_reward
+from r1jax.rewards.short_text import short_text_reward
 from r1jax.rewards.starts_with_answer import starts_with_answer_reward
 from r1jax.rewards.verdicts import Reward
 
@@ -22,8 +27,14 @@ Maker = Callable[[RewardsConfig], Reward]  # of a reward that has settings
 
 REWARDS: dict[str, Reward | Maker] = {
     "maths": Reward(maths_reward, low=0.0, high=1.0, isolation=MATHS_ISOLATION),
+    "choice": Reward(choice_reward, low=0.0, high=1.0),
+    "short_text": Reward(short_text_reward, low=0.0, high=1.0),
     "format": Reward(format_reward, low=0.0, high=1.0),
-    "language": Reward(language_reward, low=0.0, high=1.0),
+    "format_r1": Reward(format_r1_reward, low=0.0, high=1.0),
+    "format_cold_start": Reward(format_cold_start_reward, low=0.0, high=1.0),
+    "language": language_reward,
+    "repetition": repetition_reward,
+    "cosine_length": cosine_length_reward,
     "countdown": Reward(countdown_reward, low=0.0, high=1.0),
     "pair_search": Reward(pair_search_reward, low=0.0, high=1.0),
     "starts_with_answer": Reward(starts_with_answer_reward, low=0.0, high=1.0),

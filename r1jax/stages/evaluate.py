@@ -8,15 +8,16 @@ import numpy as np
 from etils import epath
 
 from r1jax import scoring
-from r1jax.config import EvaluationConfig, TemplateConfig
+from r1jax.config import EvaluationConfig, LanguageConfig, TemplateConfig
 from r1jax.data.sources import load
 from r1jax.metrics import Progress
-from r1jax.rewards.verdicts import Status
+from r1jax.rewards.language import consistency, has_target
+from r1jax.rewards.verdicts import Item, Status
 from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
-from r1jax.text.answers import thinking
-from r1jax.text.language import detect_target, language_share
 from r1jax.text.reflection import count_reflection_words
+
+FORMATS = ("format", "format_r1", "format_cold_start")  # the rewards that a sample's `format_ok` is taken from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,10 @@ def evaluate(
     )
     progress.close()
     summary = scoring.summarize(
-        [[sample_result(one, prompt) for one in group] for prompt, group in zip(prompts, graded, strict=True)],
+        [
+            [sample_result(one, prompt, run.config.rewards.language) for one in group]
+            for prompt, group in zip(prompts, graded, strict=True)
+        ],
         expected_samples=evaluation.samples,
         vote=evaluation.answers_vote,
         equivalent=run.rewards.equivalent,
@@ -82,18 +86,17 @@ def evaluation_file(checkpoint: epath.Path) -> epath.Path:
     return (root.parent if root.name == "checkpoints" else root) / f"eval-{checkpoint.name}.json"
 
 
-def sample_result(one: Graded, prompt: Prompt) -> scoring.SampleResult:
+def sample_result(one: Graded, prompt: Prompt, language: LanguageConfig) -> scoring.SampleResult:
     """What scoring needs to know of one sample."""
-    trace = thinking(one.text)
-    target = prompt.record.get("language") or detect_target(prompt.record["question"])
-    format_score = one.verdict.scores.get("format")
+    item = Item(prompt.record, one.text)
+    format_score = next((score for name, score in one.verdict.scores.items() if name in FORMATS), None)
     return scoring.SampleResult(
         correct=one.verdict.status is Status.CORRECT,
         answer=one.verdict.answer,
         num_tokens=len(one.completion.tokens),
         truncated=not one.completion.stopped,
         format_ok=None if format_score is None else format_score.value == 1.0,
-        language_share=language_share(trace if trace is not None else one.text, target),
+        language_share=consistency(item, language) if has_target(item, language) else None,
         masked=one.verdict.masked,
         reflection_words=count_reflection_words(one.text),
     )

@@ -5,11 +5,13 @@ import pytest
 from r1jax.config import ConfigError, RewardConfig, RewardsConfig, RewardSetConfig, Schedule
 from r1jax.rewards import routing
 from r1jax.rewards.service import RewardService
+from r1jax.rewards.verdicts import Item, Reward, Status
 
 
-def test_every_reward_of_the_table_resolves_to_itself():
-    for name, reward in routing.REWARDS.items():
-        assert routing.resolve(name, RewardsConfig()) is reward
+def test_every_reward_of_the_table_resolves_to_itself_or_is_made_with_the_settings():
+    for name, found in routing.REWARDS.items():
+        reward = routing.resolve(name, RewardsConfig())
+        assert reward is found if isinstance(found, Reward) else isinstance(reward, Reward)
 
 
 def test_an_unknown_name_suggests_the_nearest():
@@ -59,3 +61,37 @@ def test_a_record_goes_to_the_set_it_names():
     assert routing.set_of({}, sets) == "default"
     with pytest.raises(ValueError, match="record 'r1': expected a reward set out of default, code .* found 'prose'"):
         routing.set_of({"id": "r1", "rewards": "prose"}, sets)
+
+
+def test_one_batch_mixes_records_of_all_kinds():
+    form = RewardConfig("format", Schedule(((0, 0.5),)))
+    kinds = {
+        "maths": "maths",  # by strings, numbers or a worker
+        "code": "reward_faults:FAULTS",  # by a worker, with a deadline of its own
+        "choice": "reward_faults:choice_like",  # in this process
+        "general": "reward_faults:WAITING",  # in a thread
+    }
+    sets = tuple(RewardSetConfig(name, (RewardConfig(reward), form)) for name, reward in kinds.items())
+    cases = {
+        "maths": ({"answer": r"\frac{1}{2}"}, r"<think>a</think><answer>\frac{2}{4}</answer>", Status.CORRECT, 1.5),
+        "code": ({"seconds": 9.0, "sleep": 0.1}, "sleep", Status.CORRECT, 1.0),
+        "choice": ({"answer": "C"}, "B", Status.WRONG, 0.0),
+        "general": ({"sleep": 0.1}, "sleep", Status.CORRECT, 1.0),
+    }
+    items = [
+        Item({"id": f"{kind} {copy}", "rewards": kind, **record}, completion)
+        for copy in range(8)
+        for kind, (record, completion, *_) in cases.items()
+    ]
+    with RewardService(RewardsConfig(sets=sets, worker_memory_mib=1024)) as service:
+        weights = service.weights_at(0)
+        for item, verdict in zip(items, service.score(items), strict=True):
+            kind = item.record["rewards"]
+            assert verdict.reward_set == kind
+            assert list(verdict.scores) == [kinds[kind], "format"]
+            assert (verdict.status, verdict.total(weights[kind])) == cases[kind][2:]
+        service.submit_batch((item.record["id"], item) for item in items)
+        found = dict(service.results(block=True))
+    assert {name: verdict.reward_set for name, verdict in found.items()} == {
+        item.record["id"]: item.record["rewards"] for item in items
+    }

@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from r1jax.text.language import count_words, detect_target, language_share
+from r1jax.text.language import LANGUAGES, count_words, detect_target, language_share
 
 
 def test_share_by_hand():
@@ -85,14 +87,57 @@ def test_the_target_is_the_language_of_most_words(question, target):
 
 
 def test_an_unknown_language_is_an_error():
-    with pytest.raises(ValueError, match="expected 'en' or 'zh', found 'fr'"):
+    with pytest.raises(ValueError, match="expected one of en, zh, ja, ko, ru .*, found 'fr'"):
         language_share("bonjour", "fr")
+    with pytest.raises(ValueError, match="expected one of en, zh, .* ISO 639-1 code .*, found 'xx'"):
+        language_share("bonjour", "xx", window_words=20)
 
 
-@pytest.mark.parametrize("unit", ["$ ", "$x", "`", "```", "\\(", "\\[", "\\begin{a", "$$ ", "<a", "word ", "字", "a'"])
+@pytest.mark.parametrize(
+    ("text", "target", "expected"),
+    [
+        # 3 Russian words, 1 English, 3 / 1.5 = 2 Chinese, 1 Korean, 1 run of kana
+        ("мы и они add 小明有 답 の", "ru", 3 / 8),
+        ("мы и они add 小明有 답 の", "ko", 1 / 8),
+        ("ответ답ответ", "ru", 2 / 3),  # runs of two scripts without a space are words of each
+        # 2 kana and 1 Han: 3 / 1.5 = 2 Japanese words, 1 English
+        ("数える add", "ja", 2 / 3),
+        # the second sentence has no kana: 3 Japanese characters, 4 Chinese ones
+        ("数える。計算如下。", "ja", 3 / 7),
+        ("計算如下答案是九、の", "ja", 1 / 9),  # one kana makes no Japanese sentence of 8 Han characters
+        ("計算如下", "ja", 0.0),
+        ("数える", "zh", (1 / 1.5) / (1 / 1.5 + 1)),  # as ever: a run of kana is a word of another script
+    ],
+)
+def test_other_scripts_as_targets(text, target, expected):
+    assert language_share(text, target) == pytest.approx(expected)
+
+
+@given(st.text(alphabet=[*"ab 小のア가я。\n$`\\"]), st.sampled_from(LANGUAGES))
+def test_a_share_is_a_share(text, target):
+    assert 0.0 <= language_share(text, target) <= 1.0
+
+
+@given(st.text(alphabet=st.characters(), max_size=80))
+def test_english_and_chinese_are_parts_of_one_whole(text):
+    words = count_words(text)
+    shares = language_share(text, "en"), language_share(text, "zh")
+    assert sum(shares) <= 1.0 + 1e-12
+    if words.other == 0 and sum(words) > 0:
+        assert sum(shares) == pytest.approx(1.0)
+
+
+def test_vietnamese_words_are_whole():
+    assert count_words("được những").en == 2
+
+
+@pytest.mark.parametrize(
+    "unit", ["$ ", "$x", "`", "```", "\\(", "\\[", "\\begin{a", "$$ ", "<a", "word ", "字", "a'", "の。", "я", "가 "]
+)
 def test_degenerate_repetition_takes_linear_time(unit):
     text = unit * (200_000 // len(unit))
     started = time.perf_counter()
-    language_share(text, "en")
-    # Quadratic behaviour would take minutes; linear takes about 0.1 s.
+    for target in LANGUAGES:
+        language_share(text, target)
+    # Quadratic behaviour would take minutes; linear takes about 0.1 s each.
     assert time.perf_counter() - started < 5
