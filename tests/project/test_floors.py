@@ -14,6 +14,7 @@ FLOORS = {
     "text": 0,
     "workdir": 1,
     "sandbox": 1,
+    "chat_client": 1,
     "rewards": 1,
     "data": 1,
     "parallel": 1,
