@@ -11,10 +11,12 @@ from typing import Any
 from r1jax.config import ConfigError, RewardsConfig
 from r1jax.errors import UserError
 from r1jax.rewards.choice import choice_reward
+from r1jax.rewards.code.reward import code_reward
 from r1jax.rewards.cosine import cosine_length_reward
 from r1jax.rewards.countdown import countdown_reward
 from r1jax.rewards.format import format_reward
 from r1jax.rewards.format_r1 import format_cold_start_reward, format_r1_reward
+from r1jax.rewards.judge.reward import judge_reward
 from r1jax.rewards.language import language_reward
 from r1jax.rewards.maths import MATHS_ISOLATION, maths_reward
 from r1jax.rewards.pair_search import pair_search_reward
@@ -35,6 +37,8 @@ REWARDS: dict[str, Reward | Maker] = {
     "language": language_reward,
     "repetition": repetition_reward,
     "cosine_length": cosine_length_reward,
+    "code": code_reward,
+    "judge": judge_reward,
     "countdown": Reward(countdown_reward, low=0.0, high=1.0),
     "pair_search": Reward(pair_search_reward, low=0.0, high=1.0),
     "starts_with_answer": Reward(starts_with_answer_reward, low=0.0, high=1.0),

@@ -14,6 +14,7 @@ behind, processes and files, is gone before the reply: only then has everything 
 
 import _signal  # the modules without an underscore bring in enum and selectors: 10 ms
 import _socket
+import builtins
 import marshal
 import os
 import resource
@@ -191,7 +192,8 @@ def run(job):
         os.execvp(job["argv"][0], job["argv"])
     _signal.signal(SIGINT, _signal.default_int_handler)
     main = type(sys)("__main__")
-    main.__dict__["__builtins__"] = __builtins__
+    main.__dict__["__builtins__"] = builtins
+    builtins.exit = builtins.quit = sys.exit  # the module `site`, which is left out, has them
     sys.modules["__main__"] = main
     sys.argv = ["program.py"]
     try:

@@ -60,8 +60,13 @@ class HttpBackend:
         self._protocol = protocol
         self._parts = parts
 
-    def run_batch(self, jobs: Sequence[Job]) -> list[Result]:
-        return [self._run(job) for job in jobs]
+    def run_batch(self, jobs: Sequence[Job], until: Callable[[Result], bool] | None = None) -> list[Result]:
+        results = []
+        for job in jobs:
+            results.append(self._run(job))
+            if until is not None and until(results[-1]):
+                break
+        return results
 
     def run_pair(self, first: Job, second: Job) -> tuple[Result, Result]:
         raise UserError("sandbox: two joined programs need the backend bubblewrap, found an HTTP service")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from r1jax.sandbox import bubblewrap, cgroups, seccomp_filter
 from r1jax.sandbox.jail import Jail, JailError
@@ -42,7 +44,7 @@ class Bubblewrap:
         self._users = [UserId(), UserId()] if bubblewrap.as_root() else []
         self._try_once()
 
-    def run_batch(self, jobs: Sequence[Job]) -> list[Result]:
+    def run_batch(self, jobs: Sequence[Job], until: Callable[[Result], bool] | None = None) -> list[Result]:
         results = []
         jail: Jail | None = None
         try:
@@ -52,13 +54,11 @@ class Bubblewrap:
                 except JailError as error:
                     jail = None
                     results.append(infrastructure_error(str(error)))
-                    continue
-                try:
-                    watch([run])
-                finally:
-                    run.close()
-                results.append(run.result)
-                jail = jail if run.clean else _end(jail)
+                else:
+                    results.append(_watched(run))
+                    jail = jail if run.clean else _end(jail)
+                if until is not None and until(results[-1]):
+                    break
         finally:
             _end(jail)
         return results
@@ -78,26 +78,14 @@ class Bubblewrap:
             raise
 
     def run_pair(self, first: Job, second: Job) -> tuple[Result, Result]:
-        jails: list[Jail] = []
-        runs: list[Run] = []
-        to_second, to_first = os.pipe(), os.pipe()
         try:
-            for job, user in ((first, 0), (second, 1)):
-                jails.append(self._jail([job], user))
-            runs.append(Run(first, jails[0], (to_first[0], to_second[1])))
-            runs.append(Run(second, jails[1], (to_second[0], to_first[1])))
+            with (
+                contextlib.closing(self._jail([first], user=0)) as tester,
+                contextlib.closing(self._jail([second], user=1)) as candidate,
+            ):
+                return _joined((first, second), (tester, candidate))
         except JailError as error:
             return infrastructure_error(str(error)), infrastructure_error(str(error))
-        finally:
-            for fd in (*to_second, *to_first):
-                os.close(fd)
-            if len(runs) < 2:
-                _close_all(runs, jails)
-        try:
-            watch(runs)
-            return runs[0].result, runs[1].result
-        finally:
-            _close_all(runs, jails)
 
     def close(self) -> None:
         for user in self._users:
@@ -133,36 +121,18 @@ class Plain:
     def __init__(self):
         require_linux()
 
-    def run_batch(self, jobs: Sequence[Job]) -> list[Result]:
+    def run_batch(self, jobs: Sequence[Job], until: Callable[[Result], bool] | None = None) -> list[Result]:
         results = []
         for job in jobs:
-            place = PlainProcess()
-            try:
-                run = Run(job, place)
-                try:
-                    watch([run])
-                finally:
-                    run.close()
-                results.append(run.result)
-            finally:
-                place.close()
+            with contextlib.closing(PlainProcess()) as place:
+                results.append(_watched(Run(job, place)))
+            if until is not None and until(results[-1]):
+                break
         return results
 
     def run_pair(self, first: Job, second: Job) -> tuple[Result, Result]:
-        to_second, to_first = os.pipe(), os.pipe()
-        places = PlainProcess(), PlainProcess()
-        runs: list[Run] = []
-        try:
-            try:
-                runs.append(Run(first, places[0], (to_first[0], to_second[1])))
-                runs.append(Run(second, places[1], (to_second[0], to_first[1])))
-            finally:
-                for fd in (*to_second, *to_first):
-                    os.close(fd)
-            watch(runs)
-            return runs[0].result, runs[1].result
-        finally:
-            _close_all(runs, places)
+        with contextlib.closing(PlainProcess()) as tester, contextlib.closing(PlainProcess()) as candidate:
+            return _joined((first, second), (tester, candidate))
 
     def close(self) -> None:
         pass
@@ -173,8 +143,28 @@ def _end(jail: Jail | None) -> None:
         jail.close()
 
 
-def _close_all(runs: Sequence[Run], places: Sequence[Jail | PlainProcess]) -> None:
-    for run in runs:
-        run.close()
-    for place in places:
-        place.close()
+def _watched(run: Run) -> Result:
+    with contextlib.closing(run):
+        watch([run])
+    return run.result
+
+
+def _joined(jobs: Sequence[Job], places: Sequence[Jail | PlainProcess]) -> tuple[Result, Result]:
+    """The results of two programs that are joined by two pipes, each in its place.
+
+    We keep those ends of the pipes by which the second would learn of the first's end.
+    """
+    with contextlib.ExitStack() as ours:
+        with contextlib.ExitStack() as theirs:
+            (second_in, first_out), (first_in, second_out) = os.pipe(), os.pipe()
+            for fd in (first_in, first_out):
+                ours.callback(os.close, fd)
+            for fd in (second_in, second_out):
+                theirs.callback(os.close, fd)
+            runs = []
+            for job, place, channel in zip(jobs, places, ((first_in, first_out), (second_in, second_out)), strict=True):
+                runs.append(ours.enter_context(contextlib.closing(Run(job, place, channel))))
+        ends = select.poll()
+        ends.register(first_in, 0)  # POLLHUP comes unasked, when none can write any more
+        watch(runs, is_leaving=lambda: bool(ends.poll(0)))
+        return runs[0].result, runs[1].result

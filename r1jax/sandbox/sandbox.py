@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from r1jax.errors import UserError
@@ -18,7 +18,7 @@ BackendName = Literal["bubblewrap", "sandbox_fusion", "piston"]
 class Backend(Protocol):
     """What runs jobs."""
 
-    def run_batch(self, jobs: Sequence[Job]) -> list[Result]: ...
+    def run_batch(self, jobs: Sequence[Job], until: Callable[[Result], bool] | None = None) -> list[Result]: ...
     def run_pair(self, first: Job, second: Job) -> tuple[Result, Result]: ...
     def close(self) -> None: ...
 
@@ -34,7 +34,8 @@ class Sandbox:
       core: the processor core for all its programs, counted from 0 among those that this process may use; give
         each worker its own, and a program that computes on all its threads leaves the others alone. None: any.
       cgroup: a control group (version 2) that is delegated to this process; None: its own, where that is allowed.
-      tested: skip the self-test of the isolation: another sandbox of this host and these settings has passed it.
+      tested: skip the self-test of the isolation, and the banner: another sandbox of this host and these settings
+        has passed the one, or printed the other.
 
     Raises SandboxUnavailable on entering where this host does not isolate, and UserError for settings that
     contradict each other.
@@ -67,7 +68,8 @@ class Sandbox:
 
     def __enter__(self) -> Sandbox:
         if self.name == "unsafe":
-            print(plain.BANNER, file=sys.stderr, flush=True)
+            if not self._tested:
+                print(plain.BANNER, file=sys.stderr, flush=True)
             self._backend = local_backends.Plain()
         elif self.name == "bubblewrap":
             self._backend = local_backends.Bubblewrap(self._core, self._cgroup)
@@ -89,19 +91,31 @@ class Sandbox:
         """Runs one program, in a jail of its own."""
         return self._open().run_batch([job])[0]
 
-    def run_batch(self, jobs: Sequence[Job]) -> list[Result]:
+    def run_batch(self, jobs: Sequence[Job], *, until: Callable[[Result], bool] | None = None) -> list[Result]:
         """Runs several programs of one author one after another; results in their order.
 
         They share a jail, which saves starting it; each finds no process and no file of the one before. After a
         program that was ended at a limit, the next has a new jail. (HTTP backends share nothing.)
+
+        Args:
+          jobs: the programs.
+          until: called with each result as it comes; once it is true, the jobs that are left are not run, and the
+            list ends with this result.
         """
-        return self._open().run_batch(jobs) if jobs else []
+        return self._open().run_batch(jobs, until) if jobs else []
 
     def run_pair(self, first: Job, second: Job) -> tuple[Result, Result]:
         """Runs two programs in two jails, joined by two pipes: each reads what the other writes.
 
-        Each reads on descriptor 3 and writes on descriptor 4. The second is ended with the first. What is written
-        is bytes and nothing else: no descriptors, no objects. UserError with an HTTP backend.
+        Each reads on descriptor 3 and writes on descriptor 4. What is written is bytes and nothing else: no
+        descriptors, no objects. UserError with an HTTP backend.
+
+        The second serves the first: a candidate is the second, the program that tests it the first. The first reads
+        an end of file when the second has ended; the second never does, whatever the first closes, and no write of
+        its fails for the first's end. So the end of the first can only end the second in one way: by us, and then
+        the second's result is `finished` with neither exit code nor signal, which no other result is. Every other
+        result of the second is its own: it had ended, or closed its descriptor 4 for good, when the end of the first
+        came, and in the latter case its own end was waited for, up to its limits.
         """
         return self._open().run_pair(first, second)
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import selectors
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from r1jax.sandbox import usage
@@ -171,8 +171,11 @@ class Run:
         return status_of_exit(code, bytes(self._outputs[1].data))
 
 
-def watch(runs: Sequence[Run]) -> None:
-    """Returns when the first of `runs` has its result; the others are ended, and have theirs, too."""
+def watch(runs: Sequence[Run], is_leaving: Callable[[], bool] = lambda: False) -> None:
+    """Returns when all of `runs` have their results: with the first's end the others are ended.
+
+    Unless `is_leaving` says that the other is about to end by itself: then that is waited for, up to its limits.
+    """
     with selectors.DefaultSelector() as selector:
         for run in runs:
             for fd in run.descriptors():
@@ -184,7 +187,8 @@ def watch(runs: Sequence[Run]) -> None:
                     selector.unregister(key.fd)
             for run in runs:
                 run.look()
-                if runs[0].result is not None:
+            for run in runs[1:]:
+                if runs[0].result is not None and run.result is None and not is_leaving():
                     run.stop(Status.FINISHED, "ended with the program that it serves")
 
 

@@ -83,6 +83,8 @@ UNHURRIED = changed(wall_seconds=20.0, cpu_seconds=10.0)  # a busy machine start
         ),
         ("print(open('a/b.txt').read())", "content"),
         ("import os\nprint(len(os.sched_getaffinity(0)) >= 1)", "True"),
+        ("print(1)\nexit()\nprint(2)", "1"),
+        ("print(1)\nquit(0)\nprint(2)", "1"),
     ],
 )
 def test_an_ordinary_program_works(sandbox, source, printed):

@@ -7,17 +7,19 @@ import subprocess
 import sys
 
 import pytest
-from jail_marks import host_counts, needs_jail
+from jail_marks import PATIENT, HostBefore, needs_jail
 
 from r1jax.errors import UserError
 from r1jax.sandbox import (
     Job,
     Limits,
+    Result,
     Sandbox,
     SandboxUnavailable,
     Status,
     bubblewrap,
     driver,
+    http_backends,
     python_view,
     self_test,
 )
@@ -70,6 +72,55 @@ def test_a_job_that_makes_no_sense_is_refused(fields):
 )
 def test_an_exit_code_has_a_status(code, stderr, status):
     assert status_of_exit(code, stderr)[0] is status
+
+
+# Backends without jails.
+
+
+def printing(number):
+    return Job(source=f"print({number}, flush=True)\n1 / ({number} != 2)", limits=PATIENT)
+
+
+def until_failure(result):
+    return not result.ok
+
+
+def test_plain_processes_end_a_batch_early_too():
+    with Sandbox(unsafe=True) as sandbox:
+        results = sandbox.run_batch([printing(number) for number in range(5)], until=until_failure)
+    assert [result.text() for result in results] == ["0\n", "1\n", "2\n"]
+
+
+def test_a_service_is_not_asked_for_what_is_left_of_a_batch(monkeypatch):
+    asked = []
+
+    def run(backend, job):
+        asked.append(job)
+        return Result(Status.FINISHED, exit_code=len(asked) // 3)
+
+    monkeypatch.setattr(http_backends.HttpBackend, "_run", run)
+    with Sandbox("piston", url="http://127.0.0.1:9") as sandbox:
+        results = sandbox.run_batch([printing(number) for number in range(5)], until=until_failure)
+        assert [result.exit_code for result in results] == [0, 0, 1]
+        assert asked == [printing(number) for number in range(3)]
+        assert len(sandbox.run_batch([printing(0)] * 2)) == 2
+
+
+def test_plain_processes_are_joined_as_jails_are():
+    first, waiting = Job(source="", limits=PATIENT), Job(source="import os\nos.read(3, 1)", limits=PATIENT)
+    failing = Job(source="1 / 0", limits=PATIENT)
+    listening = Job(source="import os\nprint(os.read(3, 1))", limits=PATIENT)
+    with Sandbox(unsafe=True) as sandbox:
+        ended = sandbox.run_pair(first, waiting)[1]
+        assert (ended.status, ended.exit_code, ended.signal) == (Status.FINISHED, None, None)
+        listened, failed = sandbox.run_pair(listening, failing)
+        assert (listened.text(), failed.status, failed.exit_code) == ("b''\n", Status.FINISHED, 1)
+
+
+def test_the_banner_is_printed_once(capfd):
+    with Sandbox(unsafe=True), Sandbox(unsafe=True, tested=True) as second:
+        assert second.stamp["unsafe"] is True
+    assert capfd.readouterr().err.count("UNSAFE") == 1
 
 
 # The command line.
@@ -198,11 +249,11 @@ def test_a_bubblewrap_that_may_not_is_said_with_the_setting_to_change(
     if setting is not None:
         (tmp_path / "sys" / setting).parent.mkdir(parents=True)
         (tmp_path / "sys" / setting).write_text(value + "\n")
-    before = host_counts()
+    before = HostBefore()
     with pytest.raises(SandboxUnavailable, match="No permissions to create new namespace") as caught:
         Sandbox().__enter__()
     assert remedy in str(caught.value)
-    assert host_counts() == before
+    before.assert_as_before()
 
 
 @needs_jail
