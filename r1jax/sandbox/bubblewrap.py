@@ -99,8 +99,8 @@ def command(
     for folder in python_view.hidden():
         words += ["--tmpfs", folder, "--remount-ro", folder]
     words += ["--dir", "/dev"]
-    for device in DEVICES:
-        words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}", "--remount-ro", f"/dev/{device}"]
+    for device in DEVICES:  # a remount would forbid to open them; the nodes are root's, who is not inside
+        words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     words += ["--perms", "1777", "--size", str(file_bytes), "--tmpfs", driver.FILES, "--remount-ro", "/"]
     words += ["--chdir", driver.FILES, "--info-fd", str(info_fd), "--seccomp", str(seccomp_fd), "--"]
     words += [python_view.INSIDE_PYTHON, "-I", "-S", INSIDE_DRIVER, str(control_fd)]

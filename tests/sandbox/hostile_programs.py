@@ -169,6 +169,12 @@ ATTEMPTS = {
         "    attempt(open, folder + '/x', 'w')"
     ),
     "makes the root writable": reaches("for path in ('/', '/usr', '/dev'):\n    attempt(os.chmod, path, 0o777)"),
+    "changes the host's devices": reaches(
+        "for name in ('null', 'zero', 'full', 'random', 'urandom'):\n"
+        "    attempt(os.chmod, '/dev/' + name, 0o666)\n"
+        "    attempt(os.utime, '/dev/' + name, (1, 1))\n"
+        "    attempt(os.unlink, '/dev/' + name)"
+    ),
     "writes to /dev/shm": reaches("attempt(open, '/dev/shm/x', 'w')"),
     "opens the terminal": reaches(
         "for name in ('tty', 'console', 'ptmx', 'mem', 'kmsg'):\n    attempt(open, '/dev/' + name)"

@@ -83,6 +83,12 @@ UNHURRIED = changed(wall_seconds=20.0, cpu_seconds=10.0)  # a busy machine start
         ),
         ("print(open('a/b.txt').read())", "content"),
         ("import os\nprint(len(os.sched_getaffinity(0)) >= 1)", "True"),
+        ("import os\nprint(open(os.devnull, 'w').write('x'), len(open('/dev/urandom', 'rb').read(8)))", "1 8"),
+        (
+            "import subprocess, sys\n"
+            "print(subprocess.run([sys.executable, '-c', ''], stdin=subprocess.DEVNULL).returncode)",
+            "0",
+        ),
         ("print(1)\nexit()\nprint(2)", "1"),
         ("print(1)\nquit(0)\nprint(2)", "1"),
     ],

@@ -173,7 +173,7 @@ def test_nothing_of_the_host_is_mounted_writable_but_devices(options):
     command = bubblewrap.command(uid=None, **options)
     assert not {"--bind", "--bind-try", "--dev", "--proc"} & set(command)
     assert pairs(command, "--dev-bind") == [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")]
-    assert set(pairs(command, "--remount-ro")) >= {"/", "/dev/null", "/dev/zero"}
+    assert "/" in pairs(command, "--remount-ro")
 
 
 def test_the_view_is_the_interpreter_its_library_and_what_they_load():
