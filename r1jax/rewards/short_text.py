@@ -31,10 +31,10 @@ BETWEEN_HAN = re.compile("(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])")
 
 
 def short_text_reward(items: Sequence[Item]) -> list[Score]:
-    """1.0 where the final answer is the record's `answer` (a text, a number, or a list of accepted ones), else 0.0.
+    """1.0 where the final answer is the record's `answer`, or one of its `answers`, else 0.0.
 
     The answer is that of `r1jax.text.answers.final_answer`: answer tag or last box, never the thinking. A gold
-    of nothing but whitespace cannot tell; UserError names a record whose `answer` is of another type.
+    of nothing but whitespace cannot tell; UserError names a record whose golds are no texts or numbers.
     """
     return [_score(item) for item in items]
 
@@ -51,12 +51,13 @@ def _score(item: Item) -> Score:
 
 
 def accepted_texts(item: Item) -> tuple[str, ...]:
-    """The accepted answers as texts (data sets have numbers there too)."""
-    answer: Any = require_field(item, "answer", "short_text")
+    """The accepted answers as texts (data sets have numbers there too): `answers` where the record has them."""
+    field = "answer" if item.record.get("answers") is None else "answers"
+    answer: Any = require_field(item, field, "short_text")
     accepted = answer if isinstance(answer, list | tuple) else [answer]
     if not accepted or any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in accepted):
         raise UserError(
-            f"record {item.record.get('id')!r}: the short_text reward expects the field 'answer' to be a text or a "
+            f"record {item.record.get('id')!r}: the short_text reward expects the field {field!r} to be a text or a "
             f"list of accepted texts, found {answer!r}"
         )
     return tuple(map(str, accepted))

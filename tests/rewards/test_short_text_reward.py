@@ -175,3 +175,11 @@ def test_a_long_text_is_compared_as_it_stands():
     text = "word " * 1000
     assert same_text(text, text + "\n")
     assert not same_text(text, text + "!")
+
+
+def test_several_accepted_texts_have_a_field_of_their_own():
+    record = {"id": "s1", "answer": "of a data set's own", "answers": ["Paris", "Lutetia"]}
+    texts = ["<answer>lutetia</answer>", "<answer>of a data set's own</answer>"]
+    assert [one.value for one in short_text_reward([Item(record, text) for text in texts])] == [1.0, 0.0]
+    with pytest.raises(UserError, match="the field 'answers' to be a text or a list"):
+        short_text_reward([Item(record | {"answers": {"a": 1}}, texts[0])])
