@@ -1,8 +1,8 @@
-"""Times rollout, update and whole step on random weights, and prints the figures as JSON.
+"""Times rollout, update and whole step on random weights, and the grading of answers; prints the figures as JSON.
 
 python experiments/bench.py [--size=small] [--workload=rollout --workload=update] [--repeats=7]
 
-Compare `gemm_share` between machines and hours, seconds only within one run. `small` has the shape of
+Compare `gemm_share` and `speedup` between machines and hours, seconds only within one run. `small` has the shape of
 Qwen2.5-0.5B and wants 16 GB of memory for the update.
 """
 
@@ -10,13 +10,12 @@ import json
 
 from absl import app, flags
 
-from r1jax.benchmarks.measure import run_all
+from r1jax.benchmarks.measure import MEASURES, run_all
 from r1jax.benchmarks.shapes import SHAPES
-from r1jax.benchmarks.workloads import WORKLOADS
 from r1jax.launch import one_line_errors
 
 SIZE = flags.DEFINE_enum("size", "tiny", list(SHAPES), "shape of the model and its workloads")
-WORKLOAD = flags.DEFINE_multi_enum("workload", list(WORKLOADS), list(WORKLOADS), "what to time")
+WORKLOAD = flags.DEFINE_multi_enum("workload", list(MEASURES), list(MEASURES), "what to time")
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs, after two that are not", lower_bound=1)
 
 

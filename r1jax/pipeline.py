@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from r1jax.config import EvaluateConfig, GrpoConfig, PretrainConfig, RunConfig, SftConfig, StageConfig
+from r1jax.config import (
+    EvaluateConfig,
+    GrpoConfig,
+    PretrainConfig,
+    RunConfig,
+    SftConfig,
+    StageConfig,
+    TrainingConfig,
+)
 from r1jax.errors import UserError
 from r1jax.models.pretrained import resolved
 from r1jax.report import page, table
@@ -59,6 +67,8 @@ def run(
             say(f"{name}: resumed with changes: {'; '.join(plan.changes)}")
     if todo:
         with open_context(config, workdir, devices) as context:
+            if any(map(has_completions_scored, todo)):
+                context.rewards.prepare()  # now, and not after the hours of the stages before
             for stage in todo:
                 run_stage(stage, context)
                 summarize(config, workdir)
@@ -73,7 +83,8 @@ def run(
 def run_stage(stage: StageConfig, context: RunContext) -> None:
     """Trains, evaluates, and writes down what came out."""
     workdir = context.workdir
-    folder = workdir.begin(context.config, stage.name)
+    stamp = context.rewards.stamp if has_completions_scored(stage) else None
+    folder = workdir.begin(context.config, stage.name, rewards=stamp)
     say(f"{stage.name}: {type(stage).__name__.removesuffix('Config').lower()}, in {folder.path}")
     try:
         outputs = result_of(stage, context)
@@ -86,6 +97,16 @@ def run_stage(stage: StageConfig, context: RunContext) -> None:
         workdir.fail(stage.name, f"{type(error).__name__}: {error}")
         raise
     workdir.finish(stage.name, outputs)
+
+
+def has_completions_scored(stage: StageConfig) -> bool:
+    """Whether the stage needs the run's rewards."""
+    looks = [stage.evaluation]
+    if isinstance(stage, TrainingConfig):
+        looks.append(stage.validation)
+    if isinstance(stage, PretrainConfig):
+        looks.append(stage.gate)
+    return isinstance(stage, GrpoConfig) or looks != [None] * len(looks)
 
 
 def result_of(stage: StageConfig, context: RunContext) -> dict:

@@ -1,1 +1,1 @@
-"""How fast a machine rolls out, updates and steps: three workloads on random weights, beside a plain GEMM."""
+"""How fast a machine rolls out, updates and steps on random weights, beside a plain GEMM, and how fast it grades."""

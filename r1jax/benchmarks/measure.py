@@ -1,7 +1,8 @@
 """Times the workloads, each in a process of its own, so that its peak memory is its own.
 
-A float32 GEMM is timed before every repetition: `gemm_share`, the time that GEMM would need for the workload's
-multiplications over the time that it took, is what machines (and quiet and busy hours of one) can be compared by.
+A float32 GEMM is timed before every repetition on the device: `gemm_share`, the time that GEMM would need for the
+workload's multiplications over the time that it took, is what machines (and quiet and busy hours of one) can be
+compared by.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from r1jax.benchmarks import grading
 from r1jax.benchmarks.shapes import SHAPES, Shape, new_tokens, rollout_flops, update_flops
 from r1jax.benchmarks.workloads import WORKLOADS, Bench
 
@@ -56,6 +58,13 @@ def measure(workload: str, shape: Shape, repeats: int) -> dict[str, Any]:
         "gemm_gflops": round(gemm_flops / 1e9, 1),
         "gemm_share": round(flops / gemm_flops / seconds, 3),
     }
+
+
+# Workload -> what gives its figures, of its name, a shape and the number of runs.
+MEASURES: dict[str, Callable[[str, Shape, int], dict[str, Any]]] = {
+    **dict.fromkeys(WORKLOADS, measure),
+    "grading": grading.measure,
+}
 
 
 def make_gemm() -> Callable[[], None]:
@@ -104,5 +113,5 @@ def run_all(workloads: Sequence[str], size: str, repeats: int) -> dict[str, Any]
     return {
         "environment": apart(environment),
         "size": size,
-        "workloads": {name: apart(measure, name, SHAPES[size], repeats) for name in workloads},
+        "workloads": {name: apart(MEASURES[name], name, SHAPES[size], repeats) for name in workloads},
     }

@@ -80,7 +80,9 @@ def resolve(name: str, config: RewardsConfig) -> Reward:
 
 def resolve_sets(config: RewardsConfig) -> dict[str, dict[str, Reward]]:
     """Set name -> reward name -> reward, in the order of the config."""
-    return {one.name: {reward.name: resolve(reward.name, config) for reward in one.rewards} for one in config.sets}
+    names = dict.fromkeys(reward.name for one in config.sets for reward in one.rewards)
+    found = {name: resolve(name, config) for name in names}
+    return {one.name: {reward.name: found[reward.name] for reward in one.rewards} for one in config.sets}
 
 
 def weights_at(config: RewardsConfig, step: int) -> dict[str, dict[str, float]]:

@@ -1,54 +1,28 @@
 """The reward service: completions in as they finish, verdicts out in any order.
 
-Rewards without isolation run at once, in the caller's process. The others are decided at once where strings
-and numbers suffice, and else by worker processes that can be killed (see `slot` for deadlines and faults), so
-that grading overlaps with sampling. Which failure means what:
-
-| what happened                                       | status               | value                |
-| --------------------------------------------------- | -------------------- | -------------------- |
-| deadline, memory or a death, the gold alone is fine | over_limit           | the reward's lowest  |
-| an exception, the gold alone is fine                | wrong                | the reward's lowest  |
-| the gold does not parse, or fails alone             | verifier_error       | none: masked         |
-| a worker does not start again                       | infrastructure_error | none: masked         |
-| no worker has ever started                          | raises WorkerStartError                     |
-
-A reward sees to its own exceptions first: what math-verify swallows (see `maths`) is no failure here.
+A plain reward runs at once, in the caller's process. An isolated one is decided at once where strings and numbers
+suffice, and else by worker processes that can be killed (see `slot` for deadlines and faults); one that waits for
+others runs in threads; so grading overlaps with sampling (see `apart` for which failure means what). Some rewards come
+after the answer has been judged (see `pending`).
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import logging
-import queue
+import json
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from r1jax.config import RewardsConfig
 from r1jax.rewards import maths, routing
+from r1jax.rewards.apart import Apart, remember
 from r1jax.rewards.health import Health
-from r1jax.rewards.pool import WorkerPool
+from r1jax.rewards.pending import Batch, Pending, unjudged
+from r1jax.rewards.runners import Runners
 from r1jax.rewards.slot import Outcome
-from r1jax.rewards.verdicts import Item, Reward, Score, Status, Verdict, checked_scores
-
-REMEMBERED = 8192  # results of workers that are kept: wrong answers repeat within a group
-LOGGED_FAILURES = 20  # a line each, then silence: `health` has the rates
-
-log = logging.getLogger("r1jax.rewards")
-
-
-@dataclasses.dataclass(eq=False)  # hashed by identity
-class _Pending:
-    """An item on its way: the scores so far (in the set's order), and what it has cost."""
-
-    key: Hashable
-    reward_set: str
-    scores: dict[str, Score | None]
-    seconds: float = 0.0
-    in_worker: bool = False
-    verdict: Verdict | None = None
-    dropped: bool = False  # nobody waits for it any more
+from r1jax.rewards.verdicts import MASKED, Item, Reward, RewardError, Score, Status, Verdict, checked_scores
 
 
 class RewardService:
@@ -60,29 +34,51 @@ class RewardService:
     def __init__(self, config: RewardsConfig):
         self._config = config
         self._sets = routing.resolve_sets(config)
-        self._pool: WorkerPool | None = None
+        self._rewards = {name: reward for rewards in self._sets.values() for name, reward in rewards.items()}
+        for name, rewards in self._sets.items():
+            if all(reward.after_judging for reward in rewards.values()):
+                raise unjudged(name, rewards, [])
+        self._runners = Runners(config, self._rewards)
+        self._apart = Apart(self._runners, self._rewards, self._deliver, self._drop)
+        self._stamp: dict[str, Any] | None = None  # until the rewards are prepared
         self._closed = False
-        self._on_outcome: dict[int, Callable[[Outcome], None]] = {}
-        self._waiting: dict[Hashable, list[_Pending]] = {}  # items of a key that is being graded
-        self._remembered: dict[Hashable, Score] = {}
         self._same: dict[tuple[str, str], bool] = {}  # what `equivalent` has found out
-        self._unfinished: set[_Pending] = set()
-        self._ready: collections.deque[_Pending] = collections.deque()
+        self._unfinished: set[Pending] = set()
+        self._judged: collections.deque[Batch] = collections.deque()  # whose late rewards may be called
+        self._ready: collections.deque[Pending] = collections.deque()
         self._health = Health()
-        self._failures = 0
 
     def __enter__(self) -> RewardService:
+        self.prepare()
         return self
 
     def __exit__(self, *exception) -> None:
         self.close()
 
+    def prepare(self) -> None:
+        """Sees to it that every reward can run, once; without this call, the first item does.
+
+        Raises what `Reward.prepare` raises: a UserError that names what is missing.
+        """
+        if self._stamp is None:
+            self._stamp = {
+                name: _plain_json(name, reward.prepare())
+                for name, reward in self._rewards.items()
+                if reward.prepare is not None
+            }
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """Reward -> what a run's manifest should say of how it runs, as plain JSON values; raises as `prepare`."""
+        self.prepare()
+        return self._stamp
+
     def close(self) -> None:
-        """Ends all workers; items without a verdict are dropped."""
+        """Ends all workers and threads; items without a verdict are dropped."""
         self._closed = True
-        if self._pool is not None:
-            self._pool.close()
-        for abandoned in (self._on_outcome, self._waiting, self._unfinished):
+        self._runners.close()
+        self._apart.close()
+        for abandoned in (self._unfinished, self._judged):
             abandoned.clear()
 
     def weights_at(self, step: int) -> dict[str, dict[str, float]]:
@@ -101,22 +97,24 @@ class RewardService:
         A reward that compares completions (within `Item.group`) needs its group submitted so. An exception
         drops the whole batch: UserError for a record that lacks a field, RewardError for a reward that breaks
         its contract, whatever a reward in this process raises. (What was graded by then counts in `health`.)
+        Waits while very many items are queued already.
         """
         self._take(items)
 
-    def _take(self, items: Iterable[tuple[Hashable, Item]]) -> list[_Pending]:
+    def _take(self, items: Iterable[tuple[Hashable, Item]]) -> list[Pending]:
         self._require_open()
-        of_set: dict[str, list[tuple[_Pending, Item]]] = {}
+        self.prepare()
+        of_set: dict[str, list[Pending]] = {}
         taken = []
         for key, item in items:
             name = routing.set_of(item.record, self._sets)
-            taken.append(_Pending(key, name, dict.fromkeys(self._sets[name])))
-            of_set.setdefault(name, []).append((taken[-1], item))
+            taken.append(Pending(key, item, name, dict.fromkeys(self._sets[name])))
+            of_set.setdefault(name, []).append(taken[-1])
         self._unfinished.update(taken)
         try:
             for name, members in of_set.items():
                 self._score_members(name, members)
-        except Exception:
+        except BaseException:  # an interrupt, too, leaves nothing that would be waited for
             self._drop(taken)
             raise
         return taken
@@ -124,14 +122,15 @@ class RewardService:
     def results(self, block: bool) -> Iterator[tuple[Hashable, Verdict]]:
         """Verdicts that are ready, in any order; with `block` all of those submitted.
 
-        Raises RewardError for a reward that breaks its contract, WorkerStartError when no worker can start:
-        the item that showed it is dropped.
+        Raises RewardError for a reward that breaks its contract, WorkerStartError when no worker can start,
+        whatever a reward in a thread raises: the item that showed it is dropped. An exception of a reward that comes
+        after the judging one drops the items that it was called with.
         """
         while True:
             while self._ready:
                 pending = self._ready.popleft()
                 yield pending.key, pending.verdict
-            if not self._unfinished or not self._take_outcome(block):
+            if not self._unfinished or not self._advance(block):
                 return
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
@@ -140,7 +139,7 @@ class RewardService:
         try:
             for pending in mine:
                 while pending in self._unfinished:
-                    self._take_outcome(block=True)
+                    self._advance(block=True)
             return [pending.verdict for pending in mine]
         finally:
             self._drop(mine)  # their verdicts are given here or, after an exception, not at all
@@ -156,141 +155,99 @@ class RewardService:
             left_over.discard(pair)
             found[pair] = outcome.result
             if outcome.failed is None:
-                _remember(self._same, pair, outcome.result)
+                remember(self._same, pair, outcome.result)
 
         sorted_pairs = [(min(pair), max(pair)) for pair in pairs]
         for pair in dict.fromkeys(sorted_pairs):
             found[pair] = self._same[pair] if pair in self._same else maths.fast_equal(*pair)
             if found[pair] is None:
+                self._require_open()
                 left_over.add(pair)
-                message = {"operation": "equivalent", "reward": "maths", "pair": pair}
-                self._ask(message, None, lambda outcome, p=pair: store(p, outcome))
+                self._runners.equivalent(pair, lambda outcome, p=pair: store(p, outcome))
         while left_over:
-            self._take_outcome(block=True)
+            self._advance(block=True)
         return [found[pair] for pair in sorted_pairs]
 
     def health(self) -> dict[str, float]:
         """How grading goes: the figures of `Health.figures`, `respawns` of workers, and items `waiting`."""
-        return self._health.figures() | {
-            "respawns": 0 if self._pool is None else self._pool.respawns,
-            "waiting": len(self._unfinished),
-        }
+        return self._health.figures() | {"respawns": self._runners.respawns, "waiting": len(self._unfinished)}
 
     # One reward of one item.
 
-    def _score_members(self, reward_set: str, members: Sequence[tuple[_Pending, Item]]) -> None:
-        for name, reward in self._sets[reward_set].items():
-            if reward.isolation is None:
-                self._score_here(name, reward, members)
-            else:
-                for pending, item in members:
-                    self._score_apart(name, reward, pending, item)
+    def _score_members(self, reward_set: str, members: Sequence[Pending]) -> None:
+        rewards = self._sets[reward_set]
+        if any(reward.after_judging for reward in rewards.values()):
+            batch = Batch(reward_set, rewards, members)
+            for pending in members:
+                pending.batch = batch
+        for name, reward in rewards.items():
+            if reward.isolation is not None or reward.threads:
+                for pending in members:
+                    self._apart.score(name, pending)
+            elif not reward.after_judging:
+                self._score_here(name, reward, members, [pending.item for pending in members])
 
-    def _score_here(self, name: str, reward: Reward, members: Sequence[tuple[_Pending, Item]]) -> None:
+    def _score_here(self, name: str, reward: Reward, members: Sequence[Pending], items: Sequence[Item]) -> None:
         start = time.monotonic()
-        scores = checked_scores(name, reward, [item for _, item in members])
+        scores = checked_scores(name, reward, items)
         seconds = (time.monotonic() - start) / len(members)
-        for (pending, _), score in zip(members, scores, strict=True):
+        for pending, score in zip(members, scores, strict=True):
             self._deliver(pending, name, score, seconds)
 
-    def _score_apart(self, name: str, reward: Reward, pending: _Pending, item: Item) -> None:
-        start = time.monotonic()
-        score = reward.isolation.quick(item)
-        if score is not None:
-            self._deliver(pending, name, score, time.monotonic() - start)
-            return
-        pending.in_worker = True
-        own_key = reward.isolation.key(item)
-        key = (name, object() if own_key is None else own_key)
-        if key in self._remembered:
-            self._deliver(pending, name, self._remembered[key], time.monotonic() - start)
-        elif key in self._waiting:
-            self._waiting[key].append(pending)
-        else:
-            message = {"operation": "score", "reward": name, "item": dataclasses.asdict(item)}
-            control = message | {"operation": "control"} if reward.isolation.control is not None else None
-            shared = own_key is not None
-            self._ask(message, control, lambda outcome: self._take_score(key, shared, reward, item, outcome))
-            self._waiting[key] = [pending]
-
-    def _take_score(
-        self, key: tuple[str, Hashable], shared: bool, reward: Reward, item: Item, outcome: Outcome
-    ) -> None:
-        name, waiting = key[0], self._waiting.pop(key)
-        if outcome.error is not None:
+    def _score_late(self, batch: Batch) -> None:
+        """Calls the rewards that come after the judging one."""
+        waiting = [pending for pending in batch.members if not pending.dropped]
+        try:
+            statuses = [batch.judging_status(pending) for pending in waiting]
+            told = [pending for pending, status in zip(waiting, statuses, strict=True) if status not in MASKED]
+            items = [dataclasses.replace(pending.item, judged=batch.judging_status(pending)) for pending in told]
+            for name, reward in batch.late.items():
+                if told:
+                    self._score_here(name, reward, told, items)
+                for pending in waiting:
+                    if pending.scores[name] is None:
+                        self._deliver(pending, name, Score(None, Status.VERIFIER_ERROR), 0.0)
+        except BaseException:
             self._drop(waiting)
-            raise outcome.error
-        score = score_of(outcome, reward)
-        if outcome.failed is not None:
-            self._log_failure(name, item, score, outcome)
-        if shared and score.value is not None:
-            _remember(self._remembered, key, score)
-        for pending in waiting:
-            self._deliver(pending, name, score, outcome.seconds)
+            raise
 
-    def _deliver(self, pending: _Pending, name: str, score: Score, seconds: float) -> None:
+    def _deliver(self, pending: Pending, name: str, score: Score, seconds: float) -> None:
         pending.scores[name] = score
         pending.seconds += seconds
-        if pending.dropped or any(one is None for one in pending.scores.values()):
+        if pending.dropped:
             return
-        self._unfinished.discard(pending)
-        pending.verdict = Verdict(pending.scores, pending.reward_set)
-        self._ready.append(pending)
-        self._health.record(pending.verdict, pending.seconds, pending.in_worker)
+        self._look_at_batch(pending)
+        if all(one is not None for one in pending.scores.values()):
+            self._unfinished.discard(pending)
+            pending.verdict = Verdict(pending.scores, pending.reward_set)
+            self._ready.append(pending)
+            self._health.record(pending.verdict, pending.seconds, pending.in_worker)
 
-    def _drop(self, items: Iterable[_Pending]) -> None:
+    def _drop(self, items: Iterable[Pending]) -> None:
         for pending in items:
             pending.dropped = True
             self._unfinished.discard(pending)
+            self._look_at_batch(pending)
         self._ready = collections.deque(pending for pending in self._ready if not pending.dropped)
 
-    # Workers.
+    def _look_at_batch(self, pending: Pending) -> None:
+        if pending.batch is not None and pending.batch.judged(pending):
+            self._judged.append(pending.batch)
+
+    def _advance(self, block: bool) -> bool:
+        """Handles what comes next; False when there is nothing yet."""
+        if self._judged:
+            self._score_late(self._judged.popleft())
+            return True
+        return self._runners.take(block)
 
     def _require_open(self) -> None:
         if self._closed:
             raise RuntimeError("the reward service is closed")
 
-    def _ask(self, message: dict, control: dict | None, on_outcome: Callable[[Outcome], None]) -> None:
-        self._require_open()
-        if self._pool is None:
-            isolated = {
-                name
-                for rewards in self._sets.values()
-                for name, reward in rewards.items()
-                if reward.isolation is not None
-            }
-            self._pool = WorkerPool(self._config, sorted(isolated))
-        self._on_outcome[self._pool.put(message, control)] = on_outcome
 
-    def _take_outcome(self, block: bool) -> bool:
-        """Handles the next outcome; False when there is none yet."""
-        try:
-            outcome = self._pool.get(block)
-        except queue.Empty:
-            return False
-        self._on_outcome.pop(outcome.number)(outcome)
-        return True
-
-    def _log_failure(self, name: str, item: Item, score: Score, outcome: Outcome) -> None:
-        self._failures += 1
-        if self._failures <= LOGGED_FAILURES:
-            words = (outcome.detail.strip().splitlines() or [""])[-1]
-            log.warning("%s, record %r: %s (%s)", name, item.record.get("id"), score.status.value, words)
-
-
-def score_of(outcome: Outcome, reward: Reward) -> Score:
-    """What an outcome means: the table at the head of this file."""
-    if outcome.failed is None:
-        return Score.from_json(outcome.result)
-    if outcome.failed == "start":
-        return Score(None, Status.INFRASTRUCTURE_ERROR)
-    if outcome.failed == "grader" or reward.isolation.control is None:
-        return Score(None, Status.VERIFIER_ERROR)
-    return Score(reward.low, Status.WRONG if outcome.failed == "crash" else Status.OVER_LIMIT)
-
-
-def _remember(store: dict[Hashable, Any], key: Hashable, value: Any) -> None:
-    """Keeps the latest REMEMBERED entries."""
-    store[key] = value
-    if len(store) > REMEMBERED:
-        store.pop(next(iter(store)))
+def _plain_json(name: str, stamp: Any) -> Any:
+    try:
+        return json.loads(json.dumps(stamp))
+    except (TypeError, ValueError) as error:
+        raise RewardError(f"reward {name}: expected plain JSON values of prepare, found {stamp!r}") from error

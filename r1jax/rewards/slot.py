@@ -1,8 +1,9 @@
 """One place for a worker: starts it, replaces it, and finds out whose fault a failure was.
 
 A worker that misses its deadline is killed. One that died by itself is asked again once, in a new process: a
-death that does not repeat was the machine's. After a failure the gold alone is graded; only where that goes
-well is the failure the answer's.
+death that does not repeat was the machine's. One that somebody else has killed (an operator, a host that is short of
+memory) says little about the answer: it is asked again some times more. After a failure the gold alone is graded;
+only where that goes well is the failure the answer's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from r1jax.rewards.worker_process import DeadlineExceeded, WorkerDied, WorkerPro
 
 START_TRIES = 3
 START_PAUSE_SECONDS = 0.5  # between them
+START_KILLS = 10  # of workers that others kill as they start, beside the START_TRIES
+MOST_DEATHS = 2  # of workers over one request
+MOST_KILLS = 4  # of workers by others over one request
 
 
 class WorkerStartError(UserError):
@@ -28,11 +32,12 @@ class WorkerStartError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A message for a worker, which names its `reward`, and, for after a failure, one that is true on any sane gold."""
+    """A message, which names its `reward`; for after a failure, one that is true on any sane gold; seconds for each."""
 
     number: int
     message: dict
-    control: dict | None = None
+    control: dict | None
+    deadline_seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +79,10 @@ class Slot:
     def handle(self, request: Request) -> Outcome:
         """The outcome of one request, whatever it does to its worker."""
         self._seconds = 0.0
-        reply = self._ask(request.message)
+        reply = self._ask(request.message, request.deadline_seconds)
         failed, detail = reply.get("failed"), reply.get("detail", "")
         if failed in ("limit", "crash") and request.control is not None:
-            check = self._ask(request.control)
+            check = self._ask(request.control, request.deadline_seconds)
             if check.get("failed") == "start":
                 failed, detail = "start", check["detail"]
             elif check.get("result") is not True:
@@ -101,26 +106,27 @@ class Slot:
         if worker is not None:
             worker.reap()
 
-    def _ask(self, message: dict) -> dict:
+    def _ask(self, message: dict, deadline_seconds: float) -> dict:
         """A worker's reply, or {"failed": ..., "detail": ...} with what kept it from replying."""
-        limit = self._config.deadline_seconds
-        for last_try in (False, True):
+        deaths = kills = 0
+        while True:
             try:
                 worker = self._ready_worker(message["reward"])
             except WorkerStartError as error:
                 return {"failed": "start", "detail": str(error)}
             start = time.monotonic()
             try:
-                reply = worker.request(message, limit)
+                reply = worker.request(message, deadline_seconds)
             except DeadlineExceeded:
                 self.kills += 1
                 self.end_worker()
-                return {"failed": "limit", "detail": f"no answer within rewards.deadline_seconds={limit}"}
+                return {"failed": "limit", "detail": f"no answer within its {deadline_seconds:g} s"}
             except WorkerDied as error:
                 self.deaths += 1
                 self.end_worker()
-                if last_try:
-                    return {"failed": "limit", "detail": f"its worker died twice, {error}"}
+                deaths, kills = deaths + (not error.killed), kills + error.killed
+                if deaths == MOST_DEATHS or kills == MOST_KILLS:
+                    return {"failed": "limit", "detail": f"its worker died {deaths + kills} times, {error}"}
             else:
                 # After a failure nobody knows what state it is in.
                 if "failed" in reply or reply["retire"] or worker.served >= self._config.recycle_after:
@@ -128,7 +134,6 @@ class Slot:
                 return reply
             finally:
                 self._seconds += time.monotonic() - start
-        raise AssertionError("unreachable")
 
     def _ready_worker(self, reward: str) -> WorkerProcess:
         """The worker in this slot, or a new one; WorkerStartError when none comes up in START_TRIES.
@@ -137,22 +142,22 @@ class Slot:
         """
         if self._worker is not None and reward not in self._worker.rewards:
             self.end_worker()
-        words = "the service is closed"
-        for _ in range(START_TRIES):
-            if self._worker is not None:
-                break
+        failures = kills = 0
+        while self._worker is None:
             try:
                 with self._lock:
                     if self._closed.is_set():
-                        break
+                        raise WorkerStartError("reward workers do not start: the service is closed")
                     self._worker = WorkerProcess(self._config, {*self._rewards, reward})
                 self._worker.wait_ready()
             except (WorkerDied, DeadlineExceeded, OSError) as error:  # OSError: the host is short of processes
-                words = str(error) or "it was not ready in time"
                 self.end_worker()
+                killed = isinstance(error, WorkerDied) and error.killed
+                failures, kills = failures + (not killed), kills + killed
+                if failures == START_TRIES or kills == START_KILLS:
+                    words = str(error) or "it was not ready in time"
+                    raise WorkerStartError(f"reward workers do not start: {words}") from error
                 self._closed.wait(START_PAUSE_SECONDS)
             else:
                 self.ever_started = True
-        if self._worker is None:
-            raise WorkerStartError(f"reward workers do not start: {words}")
         return self._worker

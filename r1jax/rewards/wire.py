@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 from typing import Any, BinaryIO
@@ -11,9 +12,15 @@ MOST_BYTES = 256 * 2**20  # a longer message is a stray write into the pipe, not
 
 
 def encode(message: Any) -> bytes:
-    """The bytes of a message of plain JSON values."""
-    body = json.dumps(message).encode()
+    """The bytes of a message of plain JSON values and of dataclasses of such, which become objects of their fields."""
+    body = json.dumps(message, default=_fields).encode()
     return LENGTH.pack(len(body)) + body
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(value):
+        raise TypeError(f"a message is of plain JSON values, found a {type(value).__name__}")
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def decode_length(header: bytes) -> int:

@@ -1,14 +1,14 @@
-"""The process that grades what may hang or crash: `python -m r1jax.rewards.worker PARENT CONFIG REWARD..`.
+"""The process that grades what may hang or crash: `python -m r1jax.rewards.worker PARENT`.
 
-It answers one request at a time on its standard output. It holds no state that matters: the parent kills it
-at a deadline and starts another. It never outlives the parent: it ends with its standard input, on Linux the
-kernel kills it with the thread that started it, and elsewhere a limit on CPU time ends what still computes.
+It is told the config and its rewards, then answers one request at a time on its standard output. It holds no state
+that matters: the parent kills it at a deadline and starts another. It never outlives the parent: it ends with its
+standard input, on Linux the kernel kills it with the thread that started it, and elsewhere a limit on CPU time ends
+what still computes.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import resource
@@ -33,13 +33,16 @@ STDERR = 2
 
 def main(arguments: Sequence[str]) -> None:
     """Serves requests until the standard input ends."""
-    parent, config_json, *names = arguments
-    config = from_json(json.loads(config_json))
+    (parent,) = arguments
     die_with(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means,
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and finishes its step after a SIGTERM to all
     requests, replies = take_pipes()
-    rewards = {name: routing.resolve(name, config) for name in names}
+    settings = wire.read(requests)
+    if settings is None:
+        raise SystemExit("the reward service is gone")
+    config = from_json(settings["config"])
+    rewards = {name: routing.resolve(name, config) for name in settings["rewards"]}
     for reward in rewards.values():
         reward.isolation.warm_up()
     limit_memory(config.worker_memory_mib)

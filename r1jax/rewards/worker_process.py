@@ -27,7 +27,15 @@ class DeadlineExceeded(Exception):
 
 
 class WorkerDied(Exception):
-    """The worker is gone; the text says how, with its last words."""
+    """The worker is gone; the text says how, with its last words.
+
+    Attributes:
+      killed: whether somebody else has sent it SIGKILL.
+    """
+
+    def __init__(self, words: str, killed: bool = False):
+        super().__init__(words)
+        self.killed = killed
 
 
 class WorkerProcess:
@@ -38,10 +46,10 @@ class WorkerProcess:
     """
 
     def __init__(self, config: RewardsConfig, rewards: Collection[str]):
-        settings = json.dumps(to_json(config))
+        self._settings = {"config": to_json(config), "rewards": sorted(rewards)}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid()), settings, *sorted(rewards)],
+            [sys.executable, "-P", "-m", "r1jax.rewards.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -59,7 +67,9 @@ class WorkerProcess:
 
     def wait_ready(self) -> None:
         """Returns when the worker has imported what it needs; else WorkerDied or DeadlineExceeded."""
-        self._read(time.monotonic() + START_SECONDS)
+        deadline = time.monotonic() + START_SECONDS
+        self._write(self._settings, deadline)  # by the pipe: the host's list of processes is for all to read
+        self._read(deadline)
 
     def request(self, message: dict, deadline_seconds: float) -> dict:
         """The worker's reply; WorkerDied, or DeadlineExceeded after `deadline_seconds`."""
@@ -95,7 +105,7 @@ class WorkerProcess:
                         raise DeadlineExceeded
                     left = left[os.write(self._process.stdin.fileno(), left) :]
             except BrokenPipeError as error:
-                raise WorkerDied(self._last_words()) from error
+                raise self._death() from error
 
     def _read(self, deadline: float) -> dict:
         try:
@@ -115,20 +125,22 @@ class WorkerProcess:
                     raise DeadlineExceeded
                 part = os.read(self._process.stdout.fileno(), size - len(parts))
                 if not part:
-                    raise WorkerDied(self._last_words())
+                    raise self._death()
                 parts += part
         return parts
 
-    def _last_words(self) -> str:
+    def _death(self) -> WorkerDied:
+        """What is to be said of a worker that has closed its pipes."""
         try:
             code = self._process.wait(EXIT_SECONDS)
-        except subprocess.TimeoutExpired:  # it closed its pipes and lives on
+            killed = code == -signal.SIGKILL
+        except subprocess.TimeoutExpired:  # it lives on
             self.kill()
-            code = self._process.wait()
+            code, killed = self._process.wait(), False
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - 4 * STDERR_CHARS))  # a character has at most 4 bytes
         text = self._stderr.read().decode(errors="replace").strip()
-        return f"exit code {code}: {text[-STDERR_CHARS:]}"
+        return WorkerDied(f"exit code {code}: {text[-STDERR_CHARS:]}", killed)
 
 
 def _environment() -> dict[str, str]:

@@ -11,6 +11,7 @@ from r1jax import scoring
 from r1jax.config import EvaluationConfig, LanguageConfig, TemplateConfig
 from r1jax.data.sources import load
 from r1jax.metrics import Progress
+from r1jax.rewards.health import status_shares
 from r1jax.rewards.language import consistency, has_target
 from r1jax.rewards.verdicts import Item, Status
 from r1jax.stages.context import RunContext
@@ -77,7 +78,9 @@ def evaluate(
         "max_tokens": sampling.max_new_tokens,
         "template": (evaluation.template or template).name,
     }
-    return Evaluation(summary | protocol, prompts, graded)
+    shares = status_shares(one.verdict.status for group in graded for one in group)
+    grading = {f"grading/{name}": value for name, value in shares.items()}
+    return Evaluation(summary | grading | protocol, prompts, graded)
 
 
 def evaluation_file(checkpoint: epath.Path) -> epath.Path:

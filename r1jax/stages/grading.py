@@ -86,6 +86,7 @@ def sample_and_grade(
             group=index,
             num_tokens=len(completion.tokens),
             truncated=not completion.stopped,
+            tokens=tuple(completion.tokens.tolist()),
         )
         groups[index].append((key, item))
         if len(groups[index]) == samples:

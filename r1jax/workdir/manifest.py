@@ -3,7 +3,8 @@
 manifest.json: {"stages": {name: {"status": "running" | "done" | "failed", "hash", "start" (the stage or the
 folder it starts from), "outputs": {...}, "started": UTC time of the first begin, "seconds": wall time of its
 sessions that ended in order, "error": text or null, "weights": the mark of the run's first weights where the stage's
-result depends on them (`weights_mark`; "random" without `run.weights`), else null}}}.
+result depends on them (`weights_mark`; "random" without `run.weights`), else null, "rewards": how the stage's rewards
+ran, each way once (`RewardService.stamp`): what one session did without isolation stays written down}}}.
 What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed. The path of
 the weights is not part of it: they may be moved, but not be others.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -25,6 +27,17 @@ from r1jax.workdir.stage_folder import StageFolder
 from r1jax.workdir.weights_mark import weights_mark
 
 _SHOWN_CHANGES = 4
+_HOW_REWARDS_RUN = (  # fields of RewardsConfig that say where and how fast, and nothing of the result
+    "workers",
+    "recycle_after",
+    "sandbox.url",
+    "sandbox.cgroup",
+    "judge.url",
+    "judge.concurrency",
+    "judge.key_variable",
+    "judge.timeout_seconds",
+    "judge.tries",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +50,14 @@ class Plan:
 
 def identity(run: RunConfig, name: str) -> dict[str, Any]:
     """What a stage's result depends on, as JSON: its config, those of the stages it starts from, the model,
-    the tokenizer, the rewards and the seed. Mesh and logging may change between two sessions of a run.
+    the tokenizer, the rewards and the seed. Mesh, logging, and how many grade where, may change between two
+    sessions of a run.
     """
     whole = to_json(run)
     shared = {key: whole[key] for key in ("model", "tokenizer", "rewards", "seed")}
+    for field in _HOW_REWARDS_RUN:
+        *sections, last = field.split(".")
+        del functools.reduce(lambda inside, section: inside[section], sections, shared["rewards"])[last]
     return {**shared, "stages": [to_json(stage) for stage in _chain(run, name)]}
 
 
@@ -127,8 +144,10 @@ class Workdir:
             for stage in run.stages:
                 self._weights_change(run, stage.name)
 
-    def begin(self, run: RunConfig, name: str) -> StageFolder:
+    def begin(self, run: RunConfig, name: str, rewards: Mapping[str, Any] | None = None) -> StageFolder:
         """Marks the stage as running. The journal of an unfinished stage with another config is dropped.
+
+        `rewards` (JSON) is how the stage's rewards run, None where it needs none.
 
         Raises WorkdirError where the stage is done already, or the stage it starts from is not.
         """
@@ -142,6 +161,7 @@ class Workdir:
                 raise WorkdirError(f"stage {name} starts from {start}, which is not done: run {start} first")
         stages = self._stages()
         earlier = {} if plan.action == "start" else stages[name]
+        ways = earlier.get("rewards", [])  # absent in the manifests of older versions
         now = identity(run, name)
         folder = self.stage(name)
         if plan.changes:
@@ -155,6 +175,7 @@ class Workdir:
             "seconds": earlier.get("seconds", 0.0),
             "error": None,
             "weights": _mark_of_weights(run, name) or earlier.get("weights"),
+            "rewards": [*ways, dict(rewards)] if rewards and rewards not in ways else ways,
         }
         # The folder's config first: a manifest entry without it could not say what changed.
         write_json(folder.path / "config.json", now)

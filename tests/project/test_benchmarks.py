@@ -2,7 +2,8 @@
 
 import pytest
 
-from r1jax.benchmarks.measure import FLOPS
+from r1jax.benchmarks import grading
+from r1jax.benchmarks.measure import FLOPS, MEASURES
 from r1jax.benchmarks.shapes import SHAPES, Shape, forward_flops, new_tokens
 from r1jax.benchmarks.workloads import WORKLOADS, Bench
 from r1jax.config import ModelConfig
@@ -37,3 +38,30 @@ def test_a_workload_runs_again_and_again(workload):
     if workload != "rollout":
         assert int(bench.state.step) == 2
         assert int(bench.state.total_bad) == 0
+
+
+def test_grading_asks_what_a_policy_writes_and_no_run_what_another_did():
+    first, second = grading.questions(0), grading.questions(1)
+    assert {one.gold for one in first}.isdisjoint(one.gold for one in second)
+    assert len(first) == grading.PROMPTS
+    assert all(
+        sum(one.counts) == grading.GROUP == len(group) for one, group in zip(first, grading.items(first), strict=True)
+    )
+    assert sum("x" in one.gold for one in first) == grading.PROMPTS / grading.SYMBOLIC_EVERY
+
+
+def test_grading_by_the_service_and_in_a_loop_agree(monkeypatch):
+    monkeypatch.setattr(grading, "PROMPTS", 5)
+    figures = grading.measure("grading", SHAPE, repeats=1)
+    assert figures["agreement"] == 1.0
+    assert figures["workers"] == 2
+    assert 0 < figures["worker_share"] < 1
+    assert figures["items_per_second"] > 0
+    assert figures["speedup"] == pytest.approx(figures["items_per_second"] / figures["loop_items_per_second"], rel=0.1)
+    groups = grading.items(grading.questions(7))
+    right = grading.grade_directly(groups, [])
+    assert sum(right) == 5 * 9  # of 16 answers to each question the first two kinds are right: 7 + 2
+
+
+def test_the_command_times_every_workload():
+    assert MEASURES.keys() == {*WORKLOADS, "grading"}

@@ -6,8 +6,9 @@ import pytest
 from reward_faults import config, grade
 
 from r1jax.config import RewardConfig, RewardsConfig, RewardSetConfig
+from r1jax.rewards import routing
 from r1jax.rewards.service import RewardService
-from r1jax.rewards.verdicts import Item, RewardError, Status
+from r1jax.rewards.verdicts import Item, Reward, RewardError, Status
 
 
 def test_an_exception_in_this_process_drops_its_batch():
@@ -27,6 +28,17 @@ def test_an_exception_drops_what_its_batch_had_delivered():
         assert [key for key, _ in service.results(block=True)] == ["before"]
 
 
+def test_an_interrupt_drops_its_batch_too(monkeypatch):
+    def interrupt(items):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(routing.REWARDS, "interrupts", Reward(interrupt, low=0.0, high=1.0))
+    with RewardService(config("reward_faults:FAULTS", "interrupts")) as service:
+        with pytest.raises(KeyboardInterrupt):
+            service.submit("a", Item({}, "quick"))
+        assert list(service.results(block=True)) == []  # and waits for nothing
+
+
 def test_an_exception_in_score_leaves_other_results_alone_and_none_of_its_own():
     with RewardService(config("reward_faults:FAULTS", workers=1)) as service:
         service.submit("other", Item({}, "quick"))
@@ -38,7 +50,7 @@ def test_an_exception_in_score_leaves_other_results_alone_and_none_of_its_own():
 def test_an_item_that_cannot_be_sent_holds_up_no_other_of_its_key():
     with RewardService(config("reward_faults:FAULTS")) as service:
         with pytest.raises(TypeError, match="lock"):
-            service.submit("a", Item({"key": "k", "lock": threading.Lock()}, "nothing"))
+            service.score([Item({"key": "k", "lock": threading.Lock()}, "nothing")])
         assert service.score([Item({"key": "k"}, "nothing")])[0].status is Status.CORRECT
 
 
@@ -86,7 +98,16 @@ def test_items_of_one_key_are_graded_once():
 def test_only_scores_that_can_be_asked_for_again_are_remembered():
     with RewardService(config("reward_faults:FAULTS", workers=1)) as service:
         service.score([Item({}, "nothing"), Item({"key": "k"}, "nothing")])
-        assert [key for _, key in service._remembered] == ["k"]
+        assert [key for _, key in service._apart._remembered] == ["k"]
+
+
+@pytest.mark.parametrize("name", ["reward_faults:FAULTS", "reward_faults:WAITING"])
+def test_a_full_queue_makes_the_caller_wait_and_loses_nothing(monkeypatch, name):
+    monkeypatch.setattr("r1jax.rewards.threads.MOST_QUEUED", 2)
+    with RewardService(config(name)) as service:
+        service.submit_batch((number, Item({"sleep": 0.01}, "sleep")) for number in range(40))
+        assert service.health()["waiting"] == 40  # of which more than 30 are graded
+        assert sorted(key for key, _ in service.results(block=True)) == list(range(40))
 
 
 def test_masked_scores_are_not_remembered(tmp_path):

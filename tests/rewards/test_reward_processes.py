@@ -1,5 +1,6 @@
 """No worker outlives the process that started it, however that one ends; nothing here loads jax."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,10 +12,11 @@ import time
 import tracemalloc
 
 import pytest
+from reward_faults import jails_are_allowed
 
 from r1jax.config import RewardConfig, RewardsConfig, RewardSetConfig
 from r1jax.rewards.service import RewardService
-from r1jax.rewards.verdicts import Item
+from r1jax.rewards.verdicts import Item, Status
 from r1jax.rewards.worker_process import DeadlineExceeded, WorkerDied, WorkerProcess
 
 CONFIG = RewardsConfig(
@@ -29,11 +31,37 @@ from r1jax.rewards.service import RewardService
 from r1jax.rewards.verdicts import Item
 
 service = RewardService(CONFIG)
-service.submit("a", Item({"pid_file": sys.argv[1]}, "hang"))
+service.submit("a", Item({"pid_file": sys.argv[1], "program": sys.argv[3]}, sys.argv[2]))
 while not pathlib.Path(sys.argv[1]).exists():
     time.sleep(0.01)
 {end}
 """
+# A program with children that ignore what they can, in a jail that its worker has open.
+CHILDREN = 5
+PROGRAM = f"""
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range({CHILDREN}):
+    if os.fork() == 0:
+        os.setsid()
+        break
+time.sleep(600)
+"""
+ENDS = pytest.mark.parametrize(
+    ("end", "sent", "code"),
+    [
+        ("time.sleep(600)", signal.SIGKILL, -signal.SIGKILL),
+        ("time.sleep(600)", signal.SIGTERM, -signal.SIGTERM),
+        ("next(service.results(block=True))", signal.SIGINT, -signal.SIGINT),
+        ("raise RuntimeError('a bug')", None, 1),
+        ("with service: raise RuntimeError('a bug')", None, 1),
+        ("", None, 0),  # it just ends, without closing the service
+    ],
+    ids=["SIGKILL", "SIGTERM", "SIGINT", "exception", "exception inside", "end"],
+)
+needs_jail = pytest.mark.skipif(
+    not jails_are_allowed(), reason="needs a sandbox: apt-get install -y bubblewrap; pip install 'r1jax[sandbox]'"
+)
 WAIT_SECONDS = 20.0
 
 
@@ -54,34 +82,84 @@ def wait_for(condition, what: str) -> None:
 
 def read_pid(path: pathlib.Path) -> int:
     wait_for(lambda: path.exists() and path.read_text(), "the worker's pid file")
-    return int(path.read_text())
+    text = path.read_text()
+    return int(text) if text else read_pid(path)  # a second worker is about to write it
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    ("end", "sent", "code"),
-    [
-        ("time.sleep(600)", signal.SIGKILL, -signal.SIGKILL),
-        ("time.sleep(600)", signal.SIGTERM, -signal.SIGTERM),
-        ("next(service.results(block=True))", signal.SIGINT, -signal.SIGINT),
-        ("raise RuntimeError('a bug')", None, 1),
-        ("", None, 0),  # it just ends, without closing the service
-    ],
-    ids=["SIGKILL", "SIGTERM", "SIGINT", "exception", "end"],
-)
-def test_no_worker_outlives_its_parent(tmp_path, end, sent, code):
-    pid_file = tmp_path / "pid"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.replace("{end}", end), str(pid_file)],
+def descendants(pid: int) -> set[int]:
+    """The processes below one, on the host's list."""
+    parents = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def start_parent(end: str, pid_file: pathlib.Path, action: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("{end}", end), str(pid_file), action, PROGRAM],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         stderr=subprocess.DEVNULL,
     )
-    worker = read_pid(pid_file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@ENDS
+def test_no_worker_outlives_its_parent(tmp_path, end, sent, code):
+    parent = start_parent(end, tmp_path / "pid", "hang")
+    worker = read_pid(tmp_path / "pid")
     if sent is not None:
         assert is_alive(worker)
         parent.send_signal(sent)
     assert parent.wait(WAIT_SECONDS) == code
     wait_for(lambda: not is_alive(worker), "the end of the worker")
+
+
+@needs_jail
+@ENDS
+def test_no_jail_outlives_the_parent_of_its_worker(tmp_path, end, sent, code):
+    # Where the parent ends by itself, it does so when the test has seen the jail's processes.
+    go_on = tmp_path / "go on"
+    patient = f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.01)\n{end}"
+    parent = start_parent(end if sent else patient, tmp_path / "pid", "run in a jail")
+    worker = read_pid(tmp_path / "pid")
+    jailed = jailed_processes(worker)
+    go_on.touch()
+    if sent is not None:
+        parent.send_signal(sent)
+    assert parent.wait(WAIT_SECONDS) == code
+    wait_for(lambda: not any(map(is_alive, [worker, *jailed])), "the end of the worker and its jail")
+
+
+def jailed_processes(worker: int) -> set[int]:
+    """What runs below a worker, when all of PROGRAM does."""
+    wait_for(lambda: len(descendants(worker)) > CHILDREN + 2, "the program in the jail")
+    return descendants(worker)
+
+
+@needs_jail
+@pytest.mark.parametrize("end", ["deadline", "close", "kill"])
+def test_no_jail_outlives_its_worker(tmp_path, end):
+    deadline = 6.0 if end == "deadline" else 300.0
+    with RewardService(dataclasses.replace(CONFIG, deadline_seconds=deadline)) as service:
+        record = {"pid_file": str(tmp_path / "pid"), "program": PROGRAM}
+        service.submit("a", Item(record, "run in a jail"))
+        worker = read_pid(tmp_path / "pid")
+        jailed = jailed_processes(worker)
+        assert len(jailed) > CHILDREN
+        if end == "deadline":
+            (verdict,) = dict(service.results(block=True)).values()
+            assert verdict.status is Status.OVER_LIMIT
+        elif end == "kill":
+            os.kill(worker, signal.SIGKILL)
+            wait_for(lambda: not any(map(is_alive, [worker, *jailed])), "the end of the killed worker and its jail")
+            wait_for(lambda: read_pid(tmp_path / "pid") != worker, "another worker")
+            worker = read_pid(tmp_path / "pid")
+            jailed = jailed_processes(worker)  # it is tried again, in a jail of its own
+    wait_for(lambda: not any(map(is_alive, [worker, *jailed])), "the end of the worker and its jail")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -163,7 +241,7 @@ def test_only_the_last_of_what_a_worker_has_printed_is_read(worker):
 
 
 def test_rewards_do_not_load_jax():
-    modules = "service, worker, routing, maths, verdicts, health, pool"
+    modules = "service, worker, routing, maths, verdicts, health, pool, runners, threads, apart, pending"
     code = f"import sys; from r1jax.rewards import {modules}; print('jax' in sys.modules, 'sympy' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == ["False", "False"]

@@ -68,14 +68,14 @@ def test_one_batch_mixes_records_of_all_kinds():
     kinds = {
         "maths": "maths",  # by strings, numbers or a worker
         "code": "reward_faults:FAULTS",  # by a worker, with a deadline of its own
-        "choice": "reward_faults:choice_like",  # in this process
+        "choice": "choice",  # in this process
         "general": "reward_faults:WAITING",  # in a thread
     }
     sets = tuple(RewardSetConfig(name, (RewardConfig(reward), form)) for name, reward in kinds.items())
     cases = {
         "maths": ({"answer": r"\frac{1}{2}"}, r"<think>a</think><answer>\frac{2}{4}</answer>", Status.CORRECT, 1.5),
         "code": ({"seconds": 9.0, "sleep": 0.1}, "sleep", Status.CORRECT, 1.0),
-        "choice": ({"answer": "C"}, "B", Status.WRONG, 0.0),
+        "choice": ({"answer": "C"}, "<think>a</think><answer>B</answer>", Status.WRONG, 0.5),
         "general": ({"sleep": 0.1}, "sleep", Status.CORRECT, 1.0),
     }
     items = [

@@ -1,9 +1,14 @@
 """The service survives whatever an answer does to its worker, and says whose fault it was."""
 
+import os
+import signal
+
 import pytest
-from reward_faults import config, grade
+import reward_faults
+from reward_faults import DEADLINE_SECONDS, config, grade
 
 from r1jax.config import ConfigError, RewardConfig, RewardsConfig, RewardSetConfig
+from r1jax.errors import UserError
 from r1jax.rewards.service import RewardService
 from r1jax.rewards.slot import WorkerStartError
 from r1jax.rewards.verdicts import Item, RewardError, Score, Status
@@ -24,7 +29,7 @@ def test_what_the_parent_can_decide_needs_no_worker():
     with RewardService(config("reward_faults:FAULTS")) as service:
         assert grade(service, "quick") == Score(1.0, Status.CORRECT)
         assert service.health()["worker_share"] == 0.0
-        assert service._pool is None
+        assert service._runners._pool is None
 
 
 @pytest.mark.parametrize("action", ["hang", "eat memory", "die", "segfault"])
@@ -49,6 +54,67 @@ def test_without_a_control_no_failure_is_the_policys():
 
 def test_a_death_that_does_not_repeat_is_the_machines(faults, tmp_path):
     assert grade(faults, "die once", marker=str(tmp_path / "seen")).status is Status.CORRECT
+
+
+def test_workers_that_others_kill_cost_an_item_nothing_up_to_some_times(faults, tmp_path):
+    assert grade(faults, "die by others' hand", kills=3, counter=str(tmp_path / "a")).status is Status.CORRECT
+    assert grade(faults, "die by others' hand", kills=99, counter=str(tmp_path / "b")).status is Status.OVER_LIMIT
+    assert int((tmp_path / "b").read_text()) == 4
+
+
+def test_workers_that_others_kill_as_they_start_are_started_again(monkeypatch):
+    monkeypatch.setattr("r1jax.rewards.slot.START_PAUSE_SECONDS", 0.0)
+    killed = []
+
+    class Doomed(WorkerProcess):
+        def wait_ready(self):
+            if len(killed) < 5:
+                killed.append(self.pid)
+                os.kill(self.pid, signal.SIGKILL)
+            super().wait_ready()
+
+    monkeypatch.setattr("r1jax.rewards.slot.WorkerProcess", Doomed)
+    with RewardService(config("reward_faults:FAULTS", workers=1)) as service:
+        assert grade(service, "nothing").status is Status.CORRECT
+    assert len(killed) == 5
+
+
+def test_an_item_may_have_a_longer_deadline_and_never_a_shorter_one(faults):
+    late = {"sleep": 1.5 * DEADLINE_SECONDS}
+    assert grade(faults, "sleep", **late).status is Status.OVER_LIMIT
+    assert grade(faults, "sleep", seconds=20.0, **late).status is Status.CORRECT
+    assert grade(faults, "sleep", seconds=0.01).status is Status.CORRECT
+    # The gold, which `sleep` makes as slow, is given as long.
+    assert grade(faults, "raise", gold="sleep", seconds=20.0, **late).status is Status.WRONG
+    assert grade(faults, "raise", gold="sleep", **late).status is Status.VERIFIER_ERROR
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e9, 30.0])
+def test_the_limit_on_cpu_time_follows_the_deadline(faults, seconds):
+    deadline = {30.0: 30.0, 1e9: 86_400.0, float("inf"): 86_400.0}.get(seconds, DEADLINE_SECONDS)
+    assert 2 * deadline <= float(grade(faults, "name cpu seconds", seconds=seconds).answer) <= 2 * deadline + 3
+
+
+def test_rewards_are_prepared_once_and_their_stamps_are_plain_json(monkeypatch):
+    sets = [RewardSetConfig(name, (RewardConfig("reward_faults:PREPARED"), RewardConfig("format"))) for name in "ab"]
+    monkeypatch.setattr(reward_faults, "PREPARED_TIMES", [])
+    with RewardService(RewardsConfig(sets=tuple(sets))) as service:
+        assert service.score([Item({"rewards": "a"}, "")])[0].status is Status.CORRECT
+        assert service.stamp == {"reward_faults:PREPARED": {"jail": "made of paper", "checks": ["walls", "door"]}}
+    assert reward_faults.PREPARED_TIMES == ["once"]
+    with RewardService(config("format")) as service:
+        assert service.stamp == {}
+
+
+def test_a_reward_that_cannot_run_is_an_error_where_the_service_opens_or_with_the_first_item(monkeypatch):
+    monkeypatch.setenv("REWARD_FAULTS_MISSING", "1")
+    service = RewardService(config("reward_faults:PREPARED"))
+    for use in (service.__enter__, lambda: service.submit("a", Item({}, "")), lambda: service.stamp):
+        with pytest.raises(UserError, match="expected a jail, found none"):
+            use()
+    assert service.health()["waiting"] == 0
+    with pytest.raises(RewardError, match="reward reward_faults:PREPARED_BADLY: expected plain JSON values of prepare"):
+        RewardService(config("reward_faults:PREPARED_BADLY")).prepare()
 
 
 def test_a_reward_that_prints_and_reads_does_not_disturb_the_protocol(faults):
@@ -151,9 +217,31 @@ def test_maths_end_to_end():
     assert health["items"] == 5
     assert health["worker_share"] == pytest.approx(3 / 5)
     assert health["over_limit_rate"] == pytest.approx(1 / 5)
-    assert health["error_rate"] == pytest.approx(1 / 5)
+    assert health["error_rate"] == health["verifier_error_share"] == pytest.approx(1 / 5)
+    assert health["correct_share"] == pytest.approx(2 / 5)
     assert health["respawns"] == 2
     assert health["seconds_p50"] < 2.0 <= health["seconds_p95"]  # the third and the fifth of five
+
+
+def test_health_has_the_shares_of_each_status_among_what_was_judged():
+    sets = (
+        RewardSetConfig("default", (RewardConfig("format"), RewardConfig("maths"))),
+        RewardSetConfig("form", (RewardConfig("format"),)),
+    )
+    texts = ["<answer>7</answer>"] * 2 + ["<answer>8</answer>"] * 5 + ["nothing"]
+    with RewardService(RewardsConfig(sets=sets)) as service:
+        assert service.health()["correct_share"] == 0.0  # of nothing
+        service.score([Item({"answer": "7"}, text) for text in texts] + [Item({"rewards": "form"}, "")] * 12)
+        shares = {name: value for name, value in service.health().items() if name.endswith("_share")}
+    assert shares == {
+        "worker_share": 0.0,
+        "correct_share": 2 / 8,
+        "wrong_share": 5 / 8,
+        "no_answer_share": 1 / 8,
+        "over_limit_share": 0.0,
+        "infrastructure_error_share": 0.0,
+        "verifier_error_share": 0.0,
+    }
 
 
 @pytest.mark.parametrize("name", ["countdown", "reward_faults:FAULTS"])

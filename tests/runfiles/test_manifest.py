@@ -20,7 +20,9 @@ from r1jax.config import (
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
+    RewardsConfig,
     RunConfig,
+    SandboxConfig,
     TokenizerConfig,
 )
 from r1jax.config.flags import apply
@@ -112,6 +114,76 @@ def test_mesh_and_logging_may_change(tmp_path):
     workdir = finished(tmp_path)
     other = dataclasses.replace(RUN, mesh=MeshConfig(fsdp=4), logging=LoggingConfig(tensorboard=False))
     assert workdir.claim(other)["base"] == Plan("skip")
+
+
+HOW_REWARDS_RUN = [
+    ("workers", "7"),
+    ("recycle_after", "5"),
+    ("sandbox.cgroup", "/sys/fs/cgroup/run"),
+    ("judge.url", "http://other:8000/v1"),
+    ("judge.concurrency", "2"),
+    ("judge.key_variable", "OTHER_KEY"),
+    ("judge.timeout_seconds", "9.0"),
+    ("judge.tries", "2"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), HOW_REWARDS_RUN)
+def test_where_and_how_fast_rewards_run_may_change(tmp_path, field, value):
+    workdir = finished(tmp_path)
+    other = apply(RUN, [(f"rewards.{field}", value)])
+    assert other.rewards != RUN.rewards
+    assert workdir.claim(other)["base"] == Plan("skip")
+    assert from_json(workdir.config()) == other
+
+
+def test_the_address_of_a_sandbox_may_change_but_not_its_kind(tmp_path):
+    def at(**sandbox):
+        return dataclasses.replace(RUN, rewards=RewardsConfig(sandbox=SandboxConfig(**sandbox)))
+
+    workdir = finished(tmp_path, at(backend="piston", url="http://one:2000"))
+    assert workdir.claim(at(backend="piston", url="http://two:2000"))["base"] == Plan("skip")
+    for other in (at(), at(unsafe=True), at(backend="sandbox_fusion", url="http://one:2000")):
+        with pytest.raises(WorkdirError, match="rewards.sandbox"):
+            workdir.plan(other, "base")
+
+
+@pytest.mark.parametrize("field", ["deadline_seconds", "worker_memory_mib", "code.wall_seconds", "judge.max_tokens"])
+def test_what_decides_a_score_may_not_change(tmp_path, field):
+    workdir = finished(tmp_path)
+    with pytest.raises(WorkdirError, match=f"rewards.{field}: .* -> 1000"):
+        workdir.claim(apply(RUN, [(f"rewards.{field}", "1000")]))
+
+
+SAFE = {"code": {"sandbox": "bubblewrap", "unsafe": False, "isolated": {"network": True}}}
+UNSAFE = {"code": {"sandbox": "unsafe", "unsafe": True, "isolated": {}}}
+
+
+def test_how_the_rewards_of_a_stage_ran_is_kept_for_good(tmp_path):
+    workdir = Workdir(tmp_path)
+    for stamp, kept in [(SAFE, [SAFE]), (UNSAFE, [SAFE, UNSAFE]), (SAFE, [SAFE, UNSAFE]), (None, [SAFE, UNSAFE])]:
+        workdir.begin(RUN, "base", rewards=stamp)
+        workdir.pause("base")
+        assert Workdir(tmp_path).entry("base")["rewards"] == kept
+    changed = apply(RUN, [("stages.base.num_steps", "80")])
+    workdir.begin(changed, "base", rewards=SAFE)
+    workdir.finish("base", {})
+    assert workdir.entry("base")["rewards"] == [SAFE, UNSAFE]
+    shutil.rmtree(tmp_path / "base")  # to run it again, from nothing
+    workdir.begin(changed, "base", rewards=SAFE)
+    assert workdir.entry("base")["rewards"] == [SAFE]
+
+
+def test_a_stage_without_rewards_has_no_ways(tmp_path):
+    workdir = Workdir(tmp_path)
+    workdir.begin(RUN, "base")
+    assert workdir.entry("base")["rewards"] == []
+    workdir.pause("base")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["stages"]["base"]["rewards"]  # as an older version wrote it
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    workdir.begin(RUN, "base", rewards={})
+    assert workdir.entry("base")["rewards"] == []
 
 
 def test_an_unfinished_stage_resumes_with_another_config_but_without_the_rollouts_of_the_old_one(tmp_path):
