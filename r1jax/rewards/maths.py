@@ -3,17 +3,20 @@
 math-verify compares symbolically: it may hang, and eat memory, on what a model writes, so it runs in a worker
 with its own alarms off (they work in main threads only, and some towers of powers hang past them). It takes
 whatever is raised inside it, a MemoryError and a RecursionError too, for "not equal": such an answer is wrong.
+What it reads as something else is spelt out for it (`spelling`); units are compared here (`quantities`).
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Hashable, Sequence
+from fractions import Fraction
 
+from r1jax.rewards.spelling import spelt_out
 from r1jax.rewards.verdicts import Isolation, Item, Score, Status, require_field
-from r1jax.text.answers import ASCII, fast_equal, final_answer
+from r1jax.text.answers import CHOICE_KEY, canonical_key, fast_equal, final_answer
+from r1jax.text.quantities import SYMBOLS, quantity
 
 GOLDS_KEPT = 4096  # parsed golds: the samples of a group share one
 SMALL = 1e-4  # math-verify compares six decimals, which are few of a number below this, and none below 1e-6
@@ -34,10 +37,11 @@ def _score(item: Item) -> Score:
     if quick is not None:
         return quick
     gold, answer = gold_of(item), final_answer(item.completion)
-    golds = parse_gold(gold)
+    gold_text, answer_text = without_units(gold, answer)
+    golds = parse_gold(gold_text)
     if not golds:
         return Score(None, Status.VERIFIER_ERROR, answer)
-    return _verdict(_verify(golds, parse(answer)), answer)
+    return _verdict(_verify(golds, parse(answer_text)), answer)
 
 
 def quick_score(item: Item) -> Score | None:
@@ -45,7 +49,7 @@ def quick_score(item: Item) -> Score | None:
     gold, answer = gold_of(item), final_answer(item.completion)
     if answer is None:
         return Score(0.0, Status.NO_ANSWER)
-    equal = fast_equal(gold, answer)
+    equal = plainly_equal(gold, answer)
     return None if equal is None else _verdict(equal, answer)
 
 
@@ -75,11 +79,47 @@ def equivalent(left: str, right: str) -> bool:
 
     Both ways must hold: then a gold that one of them meets is met by the other.
     """
+    equal = plainly_equal(left, right)
+    if equal is not None:
+        return equal
+    lefts, rights = map(parse, without_units(left, right))
+    return _verify(lefts, rights) and _verify(rights, lefts)
+
+
+def plainly_equal(left: str, right: str) -> bool | None:
+    """Whether two answers are equal, where strings, numbers or numbers with units decide; else None.
+
+    A unit counts where both name one: then they must be the same, and two of different symbols ("cm", "m") are
+    unequal. A percentage equals its hundredth and, of 1% and more, its number: data sets have golds of either kind.
+    """
     equal = fast_equal(left, right)
     if equal is not None:
         return equal
-    lefts, rights = parse(left), parse(right)
-    return _verify(lefts, rights) and _verify(rights, lefts)
+    if any(CHOICE_KEY.fullmatch(canonical_key(one)) for one in (left, right)):
+        return False  # algebra has nothing to say of choices but that "C = B" ends with B
+    quantities = quantity(left), quantity(right)
+    if None in quantities:
+        return None
+    (number, unit), (other, other_unit) = quantities
+    if unit and other_unit and unit != other_unit:
+        return False if SYMBOLS.issuperset((unit, other_unit)) else None
+    if (unit == "%") == (other_unit == "%"):
+        return fast_equal(number, other)
+    percentage, plain = (number, other) if unit == "%" else (other, number)
+    percents = Fraction(canonical_key(percentage))
+    readings = {fast_equal(str(percents / 100), plain), abs(percents) >= 1 and fast_equal(percentage, plain)}
+    return True if True in readings else None if None in readings else False
+
+
+def without_units(left: str, right: str) -> tuple[str, str]:
+    """The two answers as math-verify compares them: without units where one alone, or both alike, name one."""
+    quantities = quantity(left), quantity(right)
+    if None in quantities:
+        return left, right
+    (number, unit), (other, other_unit) = quantities
+    return (
+        (left, right) if "%" in (unit, other_unit) or (unit and other_unit and unit != other_unit) else (number, other)
+    )
 
 
 @functools.lru_cache(maxsize=GOLDS_KEPT)
@@ -90,17 +130,36 @@ def parse_gold(gold: str) -> tuple:
 
 
 def parse(answer: str) -> list:
-    """What math-verify makes of an answer: an expression, and its text as fallback.
+    """What math-verify makes of an answer: an expression, and its text as fallback; the text where it makes nothing.
 
-    The text alone where its braces do not balance: it would leave the box that it is put in.
+    Only of all of the answer: with its usual settings math-verify takes the last number of what it does not
+    understand, 18 of "19. 18" and of "\\neq 18".
     """
+    from math_verify import LatexExtractionConfig
     from math_verify import parse as parse_mathematics
 
-    answer = answer.translate(ASCII)
-    # Escaped braces are text to LaTeX, and braces to math-verify.
-    if not _balanced(answer) or not _balanced(re.sub(r"\\.", "", answer, flags=re.DOTALL)):
+    text = spelt_out(answer)
+    if text is None:
         return [answer]
-    return parse_mathematics(f"\\boxed{{{answer}}}", parsing_timeout=None)
+    parsed = parse_mathematics(
+        f"\\boxed{{{text}}}",
+        extraction_config=[LatexExtractionConfig(boxed_match_priority=0)],
+        extraction_mode="first_match",
+        parsing_timeout=None,
+    )
+    return [one for one in parsed if isinstance(one, str)] if any(map(_is_false, parsed)) else parsed
+
+
+def _is_false(parsed: object) -> bool:
+    """Whether it states that two different numbers are equal: math-verify reads "17 = 18" as 18."""
+    import sympy
+
+    if isinstance(parsed, sympy.And):
+        return any(map(_is_false, parsed.args))
+    if not isinstance(parsed, sympy.Eq) or not (parsed.lhs.is_comparable and parsed.rhs.is_comparable):
+        return False
+    left, right = float(parsed.lhs), float(parsed.rhs)
+    return abs(left - right) > SMALL * max(1.0, abs(left), abs(right))
 
 
 def _verify(gold: Sequence, answer: Sequence) -> bool:
@@ -123,15 +182,6 @@ def _number(parsed: Sequence) -> float | None:
 
     expressions = [one for one in parsed if isinstance(one, sympy.Expr)]
     return float(expressions[0]) if expressions and expressions[0].is_comparable else None
-
-
-def _balanced(text: str) -> bool:
-    depth = 0
-    for brace in re.findall(r"[{}]", text):
-        depth += 1 if brace == "{" else -1
-        if depth < 0:
-            return False
-    return depth == 0
 
 
 def warm_up() -> None:

@@ -152,6 +152,7 @@ WRAPPERS = (
     re.compile(r"\\\((.*)\\\)", re.DOTALL),
     re.compile(r"\\\[(.*)\\\]", re.DOTALL),
     re.compile(r"\*\*((?:[^*]|\*(?!\*))*)\*\*"),
+    re.compile(r"`([^`]*)`"),
 )
 REWRITES = (
     (re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}"), r" \1 "),
@@ -162,7 +163,7 @@ REWRITES = (
     (re.compile(r"\\([%$])"), r"\1"),
     (re.compile(r"\A([-+]?)\s*\$\s*(?=[0-9.][^$]*\Z)"), r"\1"),  # a currency sign, once $...$ is unwrapped
 )
-FINAL_PERIOD = re.compile(r"(?<!\.)\.\Z")  # not of an ellipsis: 0.333... is not 0.333
+FINAL_STOP = re.compile(r"(?<!\.)\.\Z|(?<!\\)[,;:]\Z")  # not of an ellipsis: 0.333... is not 0.333
 
 DIGITS = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
 PARENTHESES = re.compile(r"\(([^(),]*)\)")  # with a comma it is a pair: (1,234)
@@ -171,7 +172,7 @@ FRAC = re.compile(rf"([-+]?)\s*\\frac\s*(?:\{{\s*({DIGITS})\s*\}}|([0-9]))\s*(?:
 
 ROUNDING = Fraction(1, 10**5)  # of the larger value, and of 1 where that is less
 MOST_VARIABLES = 3  # that a product without signs is taken to have, when it could as well be a word
-NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[0-9]+)?")
+NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[1-9][0-9]*)?")  # 1/0 is none
 CHOICE_KEY = re.compile(r"[A-Z]")
 # Of two letters and more, one of them of three: "x and y" and "AB" are not lowered.
 WORDS = re.compile(r"(?=.*[a-z]{3})[A-Za-z][a-z]+(?:(?:[ -][A-Za-z]|')[a-z]+)*")
@@ -185,7 +186,7 @@ def unwrapped(text: str) -> str:
     before = None
     while text != before:
         before = text
-        text = FINAL_PERIOD.sub("", text.strip()).strip()
+        text = FINAL_STOP.sub("", text.strip()).strip()
         for wrapper in WRAPPERS:
             if match := wrapper.fullmatch(text):
                 text = match.group(1)

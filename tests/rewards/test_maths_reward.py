@@ -32,6 +32,23 @@ def item(gold, answer):
         ("0.0000001", "0.0000002", Status.WRONG),
         ("east", "seat", Status.WRONG),  # math-verify reads products
         ("5", "5" + " or 5" * 500, Status.WRONG),  # not worth a deadline
+        ("5", "5 apples", Status.CORRECT),
+        ("5", "6 apples", Status.WRONG),
+        ("18 dollars", "$18", Status.CORRECT),
+        ("18 cm", "18 km", Status.WRONG),
+        ("50", r"50\%", Status.CORRECT),
+        ("0.5", r"50\%", Status.CORRECT),
+        ("50%", "50", Status.CORRECT),
+        (r"50\%", r"\frac{1}{2}", Status.CORRECT),
+        ("2.5", "2.5 percent", Status.CORRECT),
+        ("0.025", "2.5%", Status.CORRECT),
+        ("0.5", "0.5%", Status.WRONG),
+        ("50%", "5000", Status.WRONG),
+        ("50%", "51%", Status.WRONG),
+        ("0.75", "3/4 cups", Status.CORRECT),
+        ("A", "A, B", Status.WRONG),
+        ("A", "A and B", Status.WRONG),
+        ("B", "C = B", Status.WRONG),  # math-verify reads what an equation ends with
     ],
 )
 def test_strings_and_numbers_decide_without_math_verify(gold, answer, status):
@@ -46,7 +63,6 @@ def test_strings_and_numbers_decide_without_math_verify(gold, answer, status):
         (r"2\sqrt{2}", r"\sqrt{8}", Status.CORRECT),
         ("x^2+2x+1", "(x+1)^2", Status.CORRECT),
         (r"\{1,2\}", "2, 1", Status.CORRECT),
-        ("5", "5 apples", Status.CORRECT),
         ("x=3", "3", Status.CORRECT),
         ("(1,2)", "(2,1)", Status.WRONG),
         ("5", "5 or 6", Status.WRONG),  # no hedging
@@ -63,6 +79,46 @@ def test_strings_and_numbers_decide_without_math_verify(gold, answer, status):
         ("0", r"\sqrt{3+2\sqrt{2}}-1-\sqrt{2}", Status.CORRECT),
         (r"\sqrt{2}", "1.5", Status.WRONG),
         ("5", "???", Status.WRONG),
+        # spelt out for math-verify
+        ("1000", "1,000+0", Status.CORRECT),
+        ("2000", "1{,}000 + 1,000", Status.CORRECT),
+        ("1000", "x = 1,000", Status.CORRECT),
+        (r"\frac{1000}{x}", r"\frac{1,000}{x}", Status.CORRECT),
+        (r"\{100, 200\}", r"\{200,100\}", Status.CORRECT),  # a list within brackets: no thousands
+        ("100200", r"\{100,200\}", Status.WRONG),
+        (r"\infty", "∞", Status.CORRECT),
+        (r"\frac{\pi}{2}", "pi/2", Status.CORRECT),
+        (r"\frac{\pi}{2}", "π/2", Status.CORRECT),
+        (r"\sqrt{3}", "√3", Status.CORRECT),
+        (r"2\sqrt{x+1}", "2√(x+1)", Status.CORRECT),
+        ("x^2", "x**2", Status.CORRECT),
+        ("x^2", "x²", Status.CORRECT),
+        ("6", "2×3", Status.CORRECT),
+        ("0.001", "10^-3", Status.CORRECT),
+        ("1500", "1.5e3", Status.CORRECT),
+        ("7/2", "3 1/2", Status.CORRECT),
+        ("2", "3 1/2", Status.WRONG),  # math-verify reads (3 + 1) / 2
+        ("18", r"\approx 18", Status.CORRECT),
+        (r"3\sqrt{2}", r"3\sqrt{2}\text{ meters}", Status.CORRECT),
+        (r"3\sqrt{2}", r"3\sqrt{2}\text{ square feet}^2", Status.CORRECT),
+        # sets, tuples, intervals
+        ("{1,2}", "{2,1}", Status.CORRECT),
+        (r"\{1,2\}", r"\{1,2,3\}", Status.WRONG),
+        (r"\{1,2\}", r"\{1\}", Status.WRONG),
+        ("(1,2)", "2,1", Status.WRONG),
+        ("(1,2)", "(1,2,3)", Status.WRONG),
+        ("[0,1)", "(0,1]", Status.WRONG),
+        ("[0,1)", "[0,1]", Status.WRONG),
+        ("[0,1)", r"[0,\frac{2}{2})", Status.CORRECT),
+        (r"(-\infty,0)\cup(1,\infty)", r"(1,\infty)\cup(-\infty,0)", Status.CORRECT),
+        (r"(-\infty,0)\cup(1,\infty)", r"(-\infty,0)", Status.WRONG),
+        (r"\infty", r"-\infty", Status.WRONG),
+        (r"\infty", "5", Status.WRONG),
+        (r"2\pi", "6.283185307", Status.CORRECT),
+        (r"\pi", "3.14", Status.WRONG),
+        (r"\pi", "22/7", Status.WRONG),
+        (r"\frac{\sqrt{3}}{3}", r"\frac{1}{\sqrt{3}}", Status.CORRECT),
+        ("1,2", "2 and 1", Status.CORRECT),
     ],
 )
 def test_math_verify_decides_the_rest(gold, answer, status):
@@ -113,3 +169,59 @@ def test_equivalence_holds_both_ways():
 def test_a_record_without_a_gold_is_named():
     with pytest.raises(ValueError, match="record 'm2': the maths reward expects the field 'answer', found id"):
         maths_reward([Item({"id": "m2"}, "<answer> 3 </answer>")])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "18 19",
+        "18 or 19",
+        "18, 19",
+        "19 or 18",
+        "17, 18",
+        "18;19",
+        "18 and 20 apples",
+        "18 apples and 20 pears",
+        r"18\text{ or }19",
+        r"18\text{ apples and }19\text{ pears}",  # math-verify takes all from the first text for a unit
+        r"18\mbox{ or }19\mathrm{ cm}",
+        r"18\text{ or 19}",
+        r"18\text{ {or} 19}",
+        "18 or more",
+        "18 to 19",
+        "18-19",
+        "18~19",
+        r"18 \& 19",
+        r"19 \& 18",  # and the last number of what it does not understand
+        "19. 18",
+        "1. 18",
+        "18 (or 19)",
+        "17 = 18",
+        "x = 17 = 18",
+        r"\neq 18",
+        r"\geq 18",
+        "> 18",
+        "not 18",
+        "about 18",
+        "答案不是 18",
+        "18 thousand",
+        "18 dozen",
+        "18万",
+        "18 多",
+        "18分之一",
+        "18 halves",
+        "18 x",
+        "18x",
+        "18 or nineteen",
+        "-18 dollars",
+        "18!",
+        "18?",
+        "180",
+        "1818",
+        "18 18",
+        r"18\pm 1",
+        "any",
+    ],
+)
+def test_no_way_about_one_committed_answer(answer):
+    assert maths_reward([item("18", answer)])[0].status is Status.WRONG

@@ -143,6 +143,10 @@ def test_answer_tag_is_the_last_one_after_the_thinking():
         (r"\[ 5 \]", "5"),
         ("**5**", "5"),
         (r"\text{5}", "5"),
+        ("`5`", "5"),
+        ("5,", "5"),
+        ("5；", "5"),
+        ("5：", "5"),
         ("５９。", "59"),  # full-width digits and full stop
         ("１，２３４", "1234"),
         (r"10\ 000", "10000"),
@@ -282,6 +286,8 @@ def test_every_spelling_of_an_integer_has_its_key(number, spelling):
         ("1, 2", "2, 1", None),
         ("", "", None),
         ("5", ".", None),
+        ("5", "1/0", None),  # no number
+        ("1/0", "0/0", None),
     ],
 )
 def test_fast_equal_decides_only_what_is_plain(gold, answer, equal):
