@@ -1,5 +1,7 @@
 """Writes a stage's checkpoint as a Hugging Face folder, which transformers and vLLM load.
 
+A reward model becomes a sequence classifier of one class.
+
 python experiments/export.py --config=experiments/configs/NAME.py --workdir=DIR --stage=NAME --folder=OUT [--step=N]
     [--dtype=float32] [--adapter]      (of a run with model.lora: as a PEFT folder; else adapters are merged)
 """
@@ -9,7 +11,7 @@ import sys
 
 from absl import flags
 
-from r1jax.config import check
+from r1jax.config import RewardModelConfig, check
 from r1jax.config import flags as config_flags
 from r1jax.config.load import load_config
 from r1jax.launch import one_line_errors, prepare_jax
@@ -38,6 +40,8 @@ def main() -> None:
         check(not ADAPTER.value or config.model.lora is not None, "--adapter", "a run with model.lora", None)
         prepare_jax()
         with open_context(config, Workdir(WORKDIR.value)) as run:
+            if isinstance(stage, RewardModelConfig):
+                run = run.scoring()
             model, source = run.config.model, config_folder(run.config.weights)
             checkpoint = str(stage_checkpoint(stage, run, STEP.value))
             if ADAPTER.value:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -125,21 +125,29 @@ class Checkpointer:
         self.close()
 
 
-def restore_params(folder: epath.PathLike, like: Any, step: int | None = None) -> Any:
+def restore_params(folder: epath.PathLike, like: Any, step: int | None = None, *, leave: Collection[str] = ()) -> Any:
     """The parameters alone (field `params` of the saved state), with the shardings of `like`.
 
     `folder`: that of a stage, its `checkpoints` folder, or that of one checkpoint (then `step` must be None).
-    `step` None: the newest. Floats are cast to the dtypes of `like`. Raises CheckpointError as `Checkpointer.restore`
-    does for all else.
+    `step` None: the newest. Floats are cast to the dtypes of `like`. What the tree has under the names in `leave` is
+    not read. Raises CheckpointError as `Checkpointer.restore` does for all else.
     """
     checkpoint = find_checkpoint(folder, step)
     context = _context(partial=True)
     expected = {("params", *names): leaf for names, leaf in _leaves(like).items()}
-    saved = {n: leaf for n, leaf in _saved_leaves(checkpoint, context).items() if n[0] == "params"}
+    saved = {
+        n: leaf for n, leaf in _saved_leaves(checkpoint, context).items() if n[0] == "params" and n[1] not in leave
+    }
     _compare(checkpoint, saved, expected, cast=True)
     with context:
         loaded = ocp.load_checkpointables(checkpoint, {_STATE: _abstract(expected)})
     return _fill(like, loaded[_STATE]["params"])
+
+
+def saved_params(folder: epath.PathLike, step: int | None = None) -> set[str]:
+    """The names at the top of the tree of saved parameters. Arguments and errors as for `restore_params`."""
+    saved = _saved_leaves(find_checkpoint(folder, step), _context(partial=True))
+    return {names[1] for names in saved if names[0] == "params"}
 
 
 def find_checkpoint(folder: epath.PathLike, step: int | None = None) -> epath.Path:

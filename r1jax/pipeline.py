@@ -11,6 +11,7 @@ from r1jax.config import (
     EvaluateConfig,
     GrpoConfig,
     PretrainConfig,
+    RewardModelConfig,
     RunConfig,
     SftConfig,
     StageConfig,
@@ -19,7 +20,7 @@ from r1jax.config import (
 from r1jax.errors import UserError
 from r1jax.models.pretrained import resolved
 from r1jax.report import page, table
-from r1jax.stages import grpo, pretrain, sft
+from r1jax.stages import grpo, pretrain, reward_model, sft
 from r1jax.stages.context import RunContext, open_context
 from r1jax.stages.errors import Preempted
 from r1jax.stages.evaluate import evaluate, sample_lines
@@ -30,6 +31,7 @@ from r1jax.workdir.files import write_lines
 TRAINING: dict[type[StageConfig], Callable[[StageConfig, RunContext], int]] = {
     PretrainConfig: pretrain.run,
     SftConfig: sft.run,
+    RewardModelConfig: reward_model.run,
     GrpoConfig: grpo.run,
 }
 

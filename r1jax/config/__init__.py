@@ -1,11 +1,12 @@
 """Frozen, hashable dataclasses: everything that a run can be told. No field hides a default.
 
-Reading order: model_parts, model, mesh, learn, rollout, rewards, data, stages; `flags` turns `--config.a.b=value`
-into a changed config.
+Reading order: model_parts, model, mesh, learn, rollout, rewards, data, filters, stages, run; `flags` turns
+`--config.a.b=value` into a changed config.
 """
 
 from r1jax.config.checks import ConfigError, check
 from r1jax.config.data import DataConfig, TemplateConfig, TokenizerConfig
+from r1jax.config.filters import FiltersConfig
 from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
 from r1jax.config.mesh import MESH_AXES, MeshConfig
 from r1jax.config.model import ModelConfig, PretrainedConfig
@@ -22,14 +23,14 @@ from r1jax.config.rewards import (
     SandboxConfig,
 )
 from r1jax.config.rollout import SamplerConfig, SamplingConfig
+from r1jax.config.run import LoggingConfig, RunConfig
 from r1jax.config.stages import (
     EvaluateConfig,
     EvaluationConfig,
     GateConfig,
     GrpoConfig,
-    LoggingConfig,
     PretrainConfig,
-    RunConfig,
+    RewardModelConfig,
     SftConfig,
     StageConfig,
     TrainingConfig,
@@ -44,6 +45,7 @@ __all__ = [
     "DataConfig",
     "EvaluateConfig",
     "EvaluationConfig",
+    "FiltersConfig",
     "GateConfig",
     "GrpoConfig",
     "JudgeConfig",
@@ -60,6 +62,7 @@ __all__ = [
     "PretrainedConfig",
     "RepetitionConfig",
     "RewardConfig",
+    "RewardModelConfig",
     "RewardSetConfig",
     "RewardsConfig",
     "RopeConfig",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from r1jax.config import flags
 from r1jax.config.checks import ConfigError
-from r1jax.config.stages import RunConfig
+from r1jax.config.run import RunConfig
 
 
 def load_config(path: str, overrides: Sequence[tuple[str, str]] = ()) -> RunConfig:

@@ -1,15 +1,13 @@
-"""The stages of a run, and the run."""
+"""The stages of a run: what each is told."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from r1jax.config.checks import check
-from r1jax.config.data import DataConfig, TemplateConfig, TokenizerConfig
+from r1jax.config.data import DataConfig, TemplateConfig
 from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
-from r1jax.config.mesh import MeshConfig
-from r1jax.config.model import ModelConfig, PretrainedConfig
-from r1jax.config.rewards import RewardsConfig
 from r1jax.config.rollout import SamplerConfig, SamplingConfig
 
 
@@ -76,7 +74,7 @@ class TrainingConfig(StageConfig):
     validation: EvaluationConfig | None = None  # every `validate_every` steps, on other prompts than evaluation's
     validate_every: int | None = None
     patience: int | None = None  # validations without a better pass@1 after which the stage stops
-    stop_at: float | None = None  # a validated pass@1 at which the stage ends early
+    stop_at: float | None = None  # a validated pass@1 (of a reward model: accuracy) at which the stage ends early
     keep_best: bool = False  # the stage's result is its best validated checkpoint, not its last
 
     def __post_init__(self):
@@ -84,12 +82,7 @@ class TrainingConfig(StageConfig):
         check(self.num_steps >= 1, f"{self.name}.num_steps", "1 or more", self.num_steps)
         check(self.checkpoint_every >= 1, f"{self.name}.checkpoint_every", "1 or more", self.checkpoint_every)
         check(self.keep_checkpoints >= 1, f"{self.name}.keep_checkpoints", "1 or more", self.keep_checkpoints)
-        check(
-            (self.validation is None) == (self.validate_every is None),
-            f"{self.name}.validate_every",
-            "validation and validate_every set together",
-            self.validate_every,
-        )
+        self._check_validation()
         for field in ("validate_every", "patience"):
             value = getattr(self, field)
             check(value is None or value >= 1, f"{self.name}.{field}", "1 or more, or None", value)
@@ -101,9 +94,9 @@ class TrainingConfig(StageConfig):
         )
         for field in ("patience", "stop_at", "keep_best"):
             check(
-                not getattr(self, field) or self.validation is not None,
+                not getattr(self, field) or self.validate_every is not None,
                 f"{self.name}.{field}",
-                "validation to be set too",
+                "validate_every to be set too",
                 getattr(self, field),
             )
         check(
@@ -111,6 +104,14 @@ class TrainingConfig(StageConfig):
             f"{self.name}.optimizer.warmup_steps",
             f"less than num_steps={self.num_steps}",
             self.optimizer.warmup_steps,
+        )
+
+    def _check_validation(self) -> None:
+        check(
+            (self.validation is None) == (self.validate_every is None),
+            f"{self.name}.validate_every",
+            "validation and validate_every set together",
+            self.validate_every,
         )
 
 
@@ -141,6 +142,38 @@ class SftConfig(TrainingConfig):
     def __post_init__(self):
         super().__post_init__()
         check(self.batch_sequences >= 1, f"{self.name}.batch_sequences", "1 or more", self.batch_sequences)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RewardModelConfig(TrainingConfig):
+    """A score for a question and its answer, from the policy that the stage starts from with a new head.
+
+    Records are pairs (`question`, `chosen`, `rejected`) or single answers (`question`, `response`, `label` 1 or 0).
+    DeepSeek-R1's helpful model: pairwise, reads the summary; its safety model: pointwise, reads the whole.
+    """
+
+    loss: Literal["pairwise", "pointwise"] = "pairwise"
+    reads: Literal["summary", "whole"] = "summary"  # of an answer: what follows the thinking, or all of it
+    batch_records: int = 256  # pairs, or single answers, an update; both answers of a pair lie in one row
+    held_out: DataConfig | None = None  # never trained on: they give the accuracy
+    held_out_share: float = 0.05  # of the questions of `data`, where `held_out` names no other
+    balance_lengths: bool = False  # as many pairs with a longer chosen answer as with a longer rejected one
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.batch_records >= 1, f"{self.name}.batch_records", "1 or more", self.batch_records)
+        share = self.held_out_share
+        check(0 < share < 1, f"{self.name}.held_out_share", "a share in (0, 1)", share)
+        check(
+            not self.balance_lengths or self.loss == "pairwise",
+            f"{self.name}.balance_lengths",
+            "False with the pointwise loss, which compares no answers",
+            self.balance_lengths,
+        )
+        check(self.evaluation is None, f"{self.name}.evaluation", "None (a reward model writes no text)", "one")
+
+    def _check_validation(self) -> None:
+        check(self.validation is None, f"{self.name}.validation", "None (held_out is what it is judged on)", "one")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,52 +255,3 @@ class EvaluateConfig(StageConfig):
     def __post_init__(self):
         super().__post_init__()
         check(self.evaluation is not None, f"{self.name}.evaluation", "an evaluation", self.evaluation)
-
-
-@dataclasses.dataclass(frozen=True)
-class LoggingConfig:
-    """Where metrics go besides metrics.jsonl, and how many samples are written out."""
-
-    tensorboard: bool = True
-    wandb_project: str | None = None
-    samples_per_step: int = 4  # completions of a step that go to samples.jsonl
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """A whole run: its stages in order, each taking the checkpoint of an earlier one."""
-
-    name: str
-    model: ModelConfig | PretrainedConfig
-    tokenizer: TokenizerConfig
-    stages: tuple[StageConfig, ...]
-    rewards: RewardsConfig = RewardsConfig()
-    mesh: MeshConfig = MeshConfig()
-    logging: LoggingConfig = LoggingConfig()
-    weights: str | None = None  # where stages without `start` begin: a Hugging Face folder, a checkpoint; None: random
-    seed: int = 0
-
-    def __post_init__(self):
-        check(bool(self.stages), "stages", "at least one stage", self.stages)
-        seen: list[str] = []
-        for stage in self.stages:
-            check(stage.name not in seen, "stages", "a name of its own for each stage", stage.name)
-            check(
-                stage.start is None or stage.start in seen or "/" in stage.start,
-                f"stages.{stage.name}.start",
-                f"an earlier stage ({', '.join(seen) or 'none'}) or the folder of a checkpoint",
-                stage.start,
-            )
-            check(
-                self.model.lora is None or stage.start is None or stage.start in seen,
-                f"stages.{stage.name}.start",
-                "an earlier stage or None with model.lora, whose base is the run's `weights`",
-                stage.start,
-            )
-            seen.append(stage.name)
-
-    def stage(self, name: str) -> StageConfig:
-        """The stage of that name; ConfigError names those there are."""
-        names = [stage.name for stage in self.stages]
-        check(name in names, "stages", f"one of {', '.join(names)}", name)
-        return self.stages[names.index(name)]

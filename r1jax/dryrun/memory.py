@@ -12,10 +12,19 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh
 
-from r1jax.config import ConfigError, EvaluateConfig, GrpoConfig, ModelConfig, RunConfig, StageConfig, TrainingConfig
+from r1jax.config import (
+    ConfigError,
+    EvaluateConfig,
+    GrpoConfig,
+    ModelConfig,
+    RewardModelConfig,
+    RunConfig,
+    StageConfig,
+    TrainingConfig,
+)
 from r1jax.dryrun import activations, arrays
 from r1jax.dryrun.activations import Tokens
-from r1jax.dryrun.programs import SamplerUse, batch_shape, sampler_uses, scored_models
+from r1jax.dryrun.programs import BatchShape, SamplerUse, batch_shape, sampler_uses, scored_models
 from r1jax.models import lora
 
 F32 = 4
@@ -67,10 +76,12 @@ def total(holdings: list[Holding], phase: str) -> int:
 def holdings_of(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> list[Holding]:
     """All that a stage holds, of a run whose model is spelt out.
 
-    ConfigError, from the rules, names a size that the mesh does not divide, and a score head, with which no stage can
-    predict tokens.
+    ConfigError, from the rules, names a size that the mesh does not divide, and a score head, with which only stages of
+    reward models can do anything.
     """
-    if run.model.head == "score":
+    if isinstance(stage, RewardModelConfig):
+        run = run.scoring()
+    elif run.model.head == "score":
         raise ConfigError(
             f"model.head: expected 'tokens' (stage {stage.name!r} predicts tokens), found 'score'; leave it out"
         )
@@ -94,6 +105,8 @@ def brief_peaks(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> dict[
     Before its first phase there is the base as it was loaded, beside the one that is held. And before a sampler begins,
     adapters are added to float32 copies of the kernels that they adapt.
     """
+    if isinstance(stage, RewardModelConfig):
+        run = run.scoring()
     model = run.model
     if model.lora is None or _looks_at_first_weights(stage, run):
         return {}
@@ -147,21 +160,32 @@ def _state(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phases
 def _update(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phases: frozenset[str]) -> list[Holding]:
     shape = batch_shape(stage)
     gradients = arrays.trained_bytes(model, mesh)
-    per_token = 7 + len(scored_models(stage)) if isinstance(stage, GrpoConfig) else 5
+    per_token = 5  # tokens, targets, mask, segments, positions; of pairs of answers signs and pairs, and no targets
+    if isinstance(stage, GrpoConfig):
+        per_token = 7 + len(scored_models(stage))
+    elif isinstance(stage, RewardModelConfig):
+        per_token = 6
     batch = per_token * F32 * arrays.local_size(("micro", "batch", "length"), shape, mesh)
     kept = activations.activation_bytes(model, shape, mesh)
-    logits = activations.logits_block_bytes(model, shape, mesh)
     found = [
         Holding(f"batch, {per_token} arrays", batch, True, phases),
         Holding("gradients, float32", gradients, True, phases),
         Holding(f"activations, remat {model.remat}", kept, False, phases),
-        Holding("3 blocks of logits", 3 * logits, False, phases),
+        _head(model, shape, mesh, phases),
     ]
     if shape.micro_batches > 1:
         found.insert(2, Holding("a micro-batch's gradients", gradients, False, phases))
     if weights := activations.written_out_bytes(model, mesh):
         found.append(Holding(f"weights written out, {model.compute_dtype}", weights, False, phases))
     return found
+
+
+def _head(model: ModelConfig, shape: BatchShape, mesh: AbstractMesh, phases: frozenset[str]) -> Holding:
+    if model.head == "tokens":
+        return Holding("3 blocks of logits", 3 * activations.logits_block_bytes(model, shape, mesh), False, phases)
+    tokens = Tokens(shape.rows, shape.positions)
+    hidden = F32 * tokens.each(mesh, ("act_embed",), (model.hidden_size,))
+    return Holding("hidden states for scores, float32", 2 * hidden, False, phases)  # and their gradient
 
 
 def _sampling(use: SamplerUse, model: ModelConfig, mesh: AbstractMesh, phases: frozenset[str]) -> list[Holding]:

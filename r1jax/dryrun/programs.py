@@ -5,9 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from r1jax.config import GrpoConfig, PretrainConfig, SamplerConfig, SftConfig, StageConfig, TrainingConfig
+from r1jax.config import (
+    GrpoConfig,
+    PretrainConfig,
+    RewardModelConfig,
+    SamplerConfig,
+    SftConfig,
+    StageConfig,
+    TrainingConfig,
+)
 from r1jax.sampler.engine import prompt_bucket
 from r1jax.stages.policy_batch import micro_batch_capacity
+from r1jax.stages.scorer import row_lengths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +67,9 @@ def batch_shape(stage: TrainingConfig) -> BatchShape:
     rows = stage.batch.micro_batch_rows
     if isinstance(stage, GrpoConfig):
         return BatchShape(micro_batch_capacity(stage), rows, stage.batch.row_tokens)
-    rows_an_update = {PretrainConfig: "batch_rows", SftConfig: "batch_sequences"}[type(stage)]
-    return BatchShape(-(-getattr(stage, rows_an_update) // rows), rows, stage.batch.row_tokens)
+    fields = {PretrainConfig: "batch_rows", SftConfig: "batch_sequences", RewardModelConfig: "batch_records"}
+    rows_an_update = getattr(stage, fields[type(stage)])
+    return BatchShape(-(-rows_an_update // rows), rows, stage.batch.row_tokens)
 
 
 def sampler_uses(stage: StageConfig) -> list[SamplerUse]:
@@ -94,6 +104,10 @@ def programs_of(stage: StageConfig) -> list[Program]:
         found.append(Program("train step", str(batch_shape(stage))))
         if scored := scored_models(stage):
             found.append(Program("score", f"{batch_shape(stage)} ({', '.join(scored)})", len(scored)))
+    if isinstance(stage, RewardModelConfig):
+        lengths = row_lengths(stage.batch.row_tokens)
+        rows = ", ".join(f"{stage.batch.micro_batch_rows * (lengths[-1] // size):,} x {size:,}" for size in lengths)
+        found.append(Program("score held-out", f"rows of {rows} tokens", len(lengths)))
     for use in sampler_uses(stage):
         shape, prompts, caches = use.shape, use.prompt_buckets, use.cache_buckets
         slots = f"{shape.lanes} lanes x {shape.width}"

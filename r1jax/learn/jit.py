@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from r1jax.config import ModelConfig
 from r1jax.learn.state import StepConfig, TrainState
 from r1jax.parallel import rules
 
@@ -49,10 +50,11 @@ def jit_step(fn: Callable, mesh: Mesh, shardings: TrainState, config: StepConfig
     return CompiledStep(jitted, mesh)
 
 
-def jit_score(fn: Callable, mesh: Mesh, params_shardings: Any, config: StepConfig) -> CompiledStep:
+def jit_score(fn: Callable, mesh: Mesh, params_shardings: Any, config: StepConfig | ModelConfig) -> CompiledStep:
     """`fn(params, batch, config=config) -> arrays [M, B, T]` compiled for `mesh`; nothing is donated.
 
-    Scores are as many as tokens: they come back replicated, so that every process can read them.
+    Scores are as many as tokens: they come back replicated, so that every process can read them. Parameters stay where
+    `params_shardings` say, or (None) where they are.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
     jitted = jax.jit(

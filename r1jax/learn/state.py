@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,9 @@ class StepConfig:
     model: ModelConfig
     optimizer: OptimizerConfig
     num_steps: int  # updates of the stage, for the learning rate's decay
-    loss: PolicyLossConfig | None = None  # None: next-token training
+    loss: PolicyLossConfig | None = None  # of a policy; None: next-token training, or that of scores
     max_new_tokens: int | None = None  # the configured maximum completion length, by which dr_grpo divides
+    score_loss: Literal["pairwise", "pointwise"] | None = None  # of a reward model (model.head is score)
 
     def __post_init__(self):
         if self.loss is None:

@@ -3,7 +3,9 @@
 A batch is a dict of arrays [M, B, T] (M micro-batches of B packed rows of T positions, as `data.packing`
 makes them) and scalars:
 
-    tokens, targets, mask, segments, positions    every step
+    tokens, mask, segments, positions    every step
+    targets                  every step but those of scores
+    signs, pairs             reward_model_step (`score_losses.ScoreTerms`; mask is 1 where signs are not 0)
     num_micro                int32: the micro-batches in use; those after it are never touched
     temperature              float32: policy_step, score
     advantages               policy_step
@@ -31,6 +33,7 @@ from r1jax.config import ModelConfig
 from r1jax.learn.logprobs import token_logps
 from r1jax.learn.optimizer import learning_rate_at
 from r1jax.learn.policy_losses import LossSums, PolicyTerms, loss_weight, policy_loss
+from r1jax.learn.score_losses import ScoreTerms, score_loss
 from r1jax.learn.segments import count_sequences
 from r1jax.learn.state import StepConfig, TrainState
 from r1jax.models import decoder, lora
@@ -59,6 +62,19 @@ def policy_step(state: TrainState, batch: Batch, *, config: StepConfig) -> tuple
     sampler| log-prob); ratio_max and mismatch_max.
     """
     return _update(state, *policy_gradients(state.params, batch, config=config, frozen=state.frozen), config)
+
+
+def reward_model_step(state: TrainState, batch: Batch, *, config: StepConfig) -> tuple[TrainState, Metrics]:
+    """One update of a model with a score head on `config.score_loss`: pairwise or pointwise.
+
+    Metrics besides those of every step: means over the scored answers (NaN where there are none) of accuracy, margin
+    and score, and score_std. `tokens`, `sequences` and `weight` are all the number of scored answers.
+    """
+    gradients = reward_model_gradients(state.params, batch, config=config, frozen=state.frozen)
+    next_state, metrics = _update(state, *gradients, config)
+    mean, square = metrics.pop("score"), metrics.pop("score_squared")
+    deviation = jnp.sqrt(jnp.maximum(square - mean**2, 0.0))
+    return next_state, metrics | {"score_mean": mean, "score_std": deviation}
 
 
 def next_token_gradients(
@@ -112,6 +128,32 @@ def policy_gradients(
     return _mean(grads, sums._replace(weight=sums.weight + skipped))
 
 
+def reward_model_gradients(
+    params: Any, batch: Batch, *, config: StepConfig, frozen: Any | None = None
+) -> tuple[Any, LossSums]:
+    """Gradients of the mean loss of scores, and the sums that it is made of."""
+
+    def micro_loss(params, rows) -> LossSums:
+        scores_BT, load = _model_scores(combined(frozen, params), rows, config.model)
+        terms = ScoreTerms(scores_BT, rows["signs"], rows["segments"], rows["pairs"])
+        return score_loss(terms, config.score_loss)._replace(load=load)
+
+    return _mean(*_accumulate(params, batch, micro_loss, config.model))
+
+
+def sequence_scores(params: Any, batch: Batch, *, config: ModelConfig) -> Float[Array, "M B T"]:
+    """Float32 scores of a model with a score head at every token, without gradients: an answer's is at its last.
+
+    Micro-batches that are not in use come back as 0.
+    """
+    rows = _rows(batch)
+
+    def one(i, scores):
+        return scores.at[i].set(_model_scores(params, _micro(rows, i), config)[0])
+
+    return jax.lax.fori_loop(0, batch["num_micro"], one, jnp.zeros(batch["tokens"].shape, jnp.float32))
+
+
 def score(params: Any, batch: Batch, *, config: StepConfig) -> dict[str, Float[Array, "M B T"]]:
     """Log-probs of the targets and entropies (nats, float32) at `batch["temperature"]`, without gradients.
 
@@ -145,6 +187,15 @@ def _model_logps(params, rows, temperature, model: ModelConfig):
         mask_BT=rows["mask"],
     )
     return logps_BT, entropy_BT, None if model.moe is None else jax.lax.stop_gradient(load_LE)
+
+
+def _model_scores(params, rows, model: ModelConfig):
+    """Scores [B, T], and the load of the experts as `_model_logps` has it."""
+    hidden_BTD, load_LE = decoder.forward_with_load(
+        params, rows["tokens"], rows["positions"], rows["segments"], config=model
+    )
+    scores_BT = decoder.scores(params, hidden_BTD, config=model)
+    return scores_BT, None if model.moe is None else jax.lax.stop_gradient(load_LE)
 
 
 def _rows(batch: Batch) -> Batch:

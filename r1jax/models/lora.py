@@ -115,7 +115,7 @@ def frozen(params: Tree, *, config: ModelConfig) -> Tree | None:
     if config.lora is None:
         return None
 
-    def hold(dims: Dims, leaf: Array) -> Any:
+    def hold(dims: Dims, leaf: Any) -> Any:
         if not in_compute_dtype(dims) or isinstance(leaf, qwix.QArray):  # held so already
             return leaf
         if config.lora.frozen == "compute" or dims[0] != "layers":

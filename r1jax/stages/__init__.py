@@ -1,1 +1,1 @@
-"""The stages of a run, one readable loop each: pretrain, sft, grpo, evaluate."""
+"""The stages of a run, one readable loop each: pretrain, sft, reward_model, grpo, evaluate."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import jax
 
-from r1jax.config import ConfigError, RunConfig, SamplerConfig, TokenizerConfig, check
+from r1jax.config import ConfigError, RewardModelConfig, RunConfig, SamplerConfig, TokenizerConfig, check
 from r1jax.data.tasks import TASKS
 from r1jax.models.pretrained import resolved
 from r1jax.parallel.mesh import make_mesh
@@ -41,6 +41,10 @@ class RunContext:
         """
         return zlib.crc32(f"{self.config.seed}/{purpose}".encode())
 
+    def scoring(self) -> RunContext:
+        """This run with a score head on its model, for a stage that trains a reward model; closed with this one."""
+        return dataclasses.replace(self, config=self.config.scoring())
+
     def sampler(self, shape: SamplerConfig, max_new_tokens: int) -> Sampler:
         """A sampler of that shape for the run's model."""
         return Sampler(
@@ -57,7 +61,12 @@ def open_context(config: RunConfig, workdir: Workdir, devices: Sequence[jax.Devi
     """The context of a run, on `devices` or all there are; UserError when mesh, tokenizer and model do not fit."""
     config = resolved(config)
     workdir.check_weights(config)
-    check(config.model.head == "tokens", "model.head", "tokens (stages sample from their model)", config.model.head)
+    check(
+        config.model.head == "tokens" or all(isinstance(stage, RewardModelConfig) for stage in config.stages),
+        "model.head",
+        "tokens (stages other than those of reward models predict them)",
+        config.model.head,
+    )
     tokenizer = load_tokenizer(config.tokenizer)
     check(
         tokenizer.vocab_size <= config.model.vocab_size,

@@ -14,6 +14,7 @@ import numpy as np
 from r1jax.config import GrpoConfig, SamplingConfig
 from r1jax.data.iterators import Epochs
 from r1jax.learn.advantages import overlong_penalty
+from r1jax.rewards.health import status_shares
 from r1jax.rewards.verdicts import Verdict
 from r1jax.sampler.engine import Completion, Sampler
 from r1jax.stages.context import RunContext
@@ -170,6 +171,7 @@ def figures(rollout: Rollout, run: RunContext) -> dict[str, Any]:
         "completion_tokens": float(lengths.mean()),
         "completion_tokens_max": int(lengths.max()),
         "truncated_share": float(np.mean([not one.completion.stopped for one in done])),
+        **status_shares(one.verdict.status for one in done),
         "masked_share": float(np.mean([one.verdict.masked for one in done])),
         "reflection_words": float(np.mean([count_reflection_words(one.text) for one in done])),
         "drawn_groups": rollout.drawn_groups,

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from r1jax.checkpoint import find_checkpoint, restore_params
+from r1jax.checkpoint import find_checkpoint, restore_params, saved_params
 from r1jax.config import ConfigError, EvaluateConfig, ModelConfig, PretrainedConfig, StageConfig
 from r1jax.config.serialize import differences, to_json
 from r1jax.learn.jit import jit_make
@@ -28,11 +28,15 @@ _FREE_FIELDS = {field.name for field in dataclasses.fields(PretrainedConfig)} | 
 
 
 def start_params(stage: StageConfig, run: RunContext) -> Any:
-    """The parameters that a stage starts from, on the mesh; with `model.lora` adapters among them."""
+    """The parameters that a stage starts from, on the mesh; with `model.lora` adapters among them.
+
+    A reward model (`run` is then `RunContext.scoring`) may start from a policy: its head over tokens is left out, and
+    a score head drawn at random.
+    """
     model = run.config.model
     folder, step = start_checkpoint(stage.start, run)
     if folder is not None:
-        return load_params(folder, step, run)
+        return load_params(folder, step, run, fresh_head=model.head == "score")
     if model.lora is None:
         return first_params(run)
     layout = jax.tree.map(lambda leaf: leaf.sharding, _abstract_adapters(run))
@@ -72,24 +76,26 @@ def stage_checkpoint(stage: StageConfig, run: RunContext, step: int | None = Non
     return find_checkpoint(folder, result if step is None else step)
 
 
-def load_params(folder: str | None, step: int | None, run: RunContext) -> Any:
+def load_params(folder: str | None, step: int | None, run: RunContext, *, fresh_head: bool = False) -> Any:
     """All parameters of a checkpoint or of a Hugging Face folder (None: the run's first weights), on the mesh.
 
     With `model.lora` the base is as its stages hold it, quantised maybe, also where there are no adapters yet.
+    `fresh_head`: a score head that the checkpoint lacks is drawn at random, as it is for a folder of Hugging Face.
     """
     full = run.config.model.lora is None
     if folder is None:
         return first_params(run) if full else frozen_base(run)
     if is_huggingface(folder):
         return _imported(folder, run)
+    restore = _with_fresh_head if fresh_head else _as_saved
     if full:
-        return restore_params(folder, abstract_params(run), step=step)
-    return combined(frozen_base(run), load_trained(folder, step, run))
+        return restore(folder, step, abstract_params(run), run)
+    return combined(frozen_base(run), restore(folder, step, _abstract_trained(run), run))
 
 
 def load_trained(folder: str, step: int | None, run: RunContext) -> Any:
-    """What the run trains, of a checkpoint of its own: with `model.lora` the adapters alone."""
-    return restore_params(folder, _abstract_trained(run), step=step)
+    """What the run trains, of a checkpoint of its own: with `model.lora` the adapters alone (and a score head)."""
+    return _as_saved(folder, step, _abstract_trained(run), run)
 
 
 def load_merged(folder: str | None, step: int | None, run: RunContext, *, dtype: str = "float32") -> Any:
@@ -126,7 +132,8 @@ def first_params(run: RunContext) -> Any:
         return _random(abstract_params(run), run)
     if is_huggingface(weights):
         return _imported(weights, run)
-    return restore_params(weights, abstract_params(run))
+    restore = _with_fresh_head if run.config.model.head == "score" else _as_saved
+    return restore(weights, None, abstract_params(run), run)
 
 
 def is_huggingface(folder: epath.PathLike) -> bool:
@@ -158,6 +165,18 @@ def _abstract_trained(run: RunContext) -> Any:
 
 def _abstract_adapters(run: RunContext) -> Any:
     return {name: below for name, below in _abstract_trained(run).items() if name != "score"}
+
+
+def _as_saved(folder: str, step: int | None, like: Any, run: RunContext) -> Any:
+    return restore_params(folder, like, step=step)
+
+
+def _with_fresh_head(folder: str, step: int | None, like: Any, run: RunContext) -> Any:
+    """As `_as_saved`, of a reward model's checkpoint; of a policy's all but the head, and a random score head."""
+    if "score" in saved_params(folder, step):
+        return _as_saved(folder, step, like, run)
+    backbone = {name: below for name, below in like.items() if name != "score"}
+    return restore_params(folder, backbone, step=step, leave=("head",)) | _random({"score": like["score"]}, run)
 
 
 def _random(like: Any, run: RunContext) -> Any:

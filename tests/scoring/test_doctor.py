@@ -2,7 +2,7 @@
 
 import pytest
 
-from r1jax.doctor import REMIND_LINES, RULES, WINDOW_VALUES, Doctor, diagnose
+from r1jax.doctor import PATIENCE_VALUES, REMIND_LINES, RULES, WINDOW_VALUES, Doctor, diagnose
 
 HEALTHY = {
     "loss": 0.01,
@@ -10,6 +10,9 @@ HEALTHY = {
     "entropy": 0.4,
     "completion_tokens": 40.0,
     "truncated_share": 0.02,
+    "reward/format": 0.7,
+    "correct_share": 0.4,
+    "no_answer_share": 0.04,
     "zero_variance_share": 0.3,
     "all_right_share": 0.2,
     "all_wrong_share": 0.1,
@@ -21,6 +24,8 @@ HEALTHY = {
 SICK = {
     "truncation": {"truncated_share": 0.7},
     "no_signal": {"zero_variance_share": 0.95, "all_wrong_share": 0.9},
+    "format_alone": {"reward/format": 0.95},
+    "no_answer": {"no_answer_share": 0.3},
     "entropy_collapse": {"entropy": 0.005},
     "entropy_explosion": {"entropy": 3.0},
     "length_collapse": {"completion_tokens": 8.0, "all_right_share": 0.02},
@@ -47,7 +52,7 @@ def test_a_healthy_run_has_no_findings():
 
 @pytest.mark.parametrize("rule", SICK)
 def test_a_sick_run_is_found_and_nothing_else_is_said(rule):
-    findings = diagnose(lines(({}, 2 * WINDOW_VALUES), (SICK[rule], WINDOW_VALUES)))
+    findings = diagnose(lines(({}, PATIENCE_VALUES), (SICK[rule], WINDOW_VALUES)))
     assert [finding.rule for finding in findings] == [rule]
     assert findings[0].message.endswith(".")
     assert findings[0].advice.endswith(".")
@@ -89,3 +94,36 @@ def test_rollout_metrics_are_judged_though_only_the_first_of_sixteen_updates_has
         figures = {"truncated_share": 0.9} if step % 16 == 0 else {}
         found += doctor.observe(step, {"loss": 0.1, "grad_norm": 1.0} | figures)
     assert [finding.rule for finding in found] == ["truncation"]
+
+
+def test_a_loss_near_zero_at_the_start_is_normal():
+    assert diagnose(lines(({"loss": 0.0, "kl": 0.0}, 60))) == []
+
+
+def test_a_format_that_is_learnt_before_the_answers_is_normal():
+    early = ({"reward/format": 0.5, "correct_share": 0.1}, 15)
+    learnt = {"reward/format": 0.98}
+    assert diagnose(lines(early, (learnt | {"correct_share": 0.1}, 20), (learnt | {"correct_share": 0.4}, 60))) == []
+    (finding,) = diagnose(lines(early, (learnt | {"correct_share": 0.1}, 40)))
+    assert finding.rule == "format_alone"
+    assert "from 0.50 to 0.98" in finding.message
+    assert "10% at the start, 10% now" in finding.message
+
+
+def test_a_format_that_is_learnt_by_who_answers_all_right_already_is_normal():
+    right = {"correct_share": 0.95}
+    assert diagnose(lines((right | {"reward/format": 0.5}, 20), (right | {"reward/format": 0.95}, 60))) == []
+
+
+def test_a_format_reward_of_another_name_counts_too():
+    start, now = ({"reward/format": None, "reward/format_r1": value} for value in (0.4, 0.9))
+    assert [one.rule for one in diagnose(lines((start, 20), (now, 40)))] == ["format_alone"]
+
+
+def test_completions_without_an_answer_because_they_are_cut_are_a_matter_of_truncation():
+    cut = {"truncated_share": 0.9, "no_answer_share": 0.9}
+    assert [one.rule for one in diagnose(lines(({}, 20), (cut, 20)))] == ["truncation"]
+
+
+def test_a_base_without_answers_that_learns_to_give_them_is_fine():
+    assert diagnose(lines(({"no_answer_share": 0.6}, 20), ({"no_answer_share": 0.1}, 20))) == []

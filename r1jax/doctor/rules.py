@@ -1,58 +1,38 @@
-"""The run doctor: rules over the latest metrics that say early that a run learns nothing or will break.
+"""The rules: plain functions of the first and the latest values of a stage's metrics.
 
-Each rule is a plain function of the first and the latest values of the metrics in metrics.jsonl. It returns
-one sentence on what is seen and one on what to do, or None. `Doctor` keeps these values for a stage
-and reports a finding when it appears.
+Each returns one sentence on what is seen and one on what to do, or None. There is none about the loss itself: that
+of a policy is near 0 from the first step on (advantages of a group sum to 0, and the ratio begins at 1), and says
+nothing about how well it learns.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 
-Metrics = Mapping[str, float | None]
 WINDOW_VALUES = 10  # a rule looks at the mean of so many values, so that one odd batch says nothing
-REMIND_LINES = 100  # a finding that lasts is repeated after so many lines
+PATIENCE_VALUES = 50  # the format is always learnt first; so many rollouts later the answers should follow
 NOT_FINITE = "not_finite"  # the doctor's own metric: 1 for an update that was skipped so
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with a run.
-
-    Attributes:
-      rule: the name of the rule in RULES.
-      step: the step of the latest line that it was seen on.
-      message: what is seen, with the number.
-      advice: what to do about it.
-    """
-
-    rule: str
-    step: int
-    message: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"step {self.step}: {self.message} {self.advice}"
 
 
 @dataclasses.dataclass
 class Window:
-    """What a rule sees: of every metric its first values in the stage, and its latest.
+    """What a rule sees: of every metric its first values in the stage, its latest, and how many there were.
 
     Values, not lines: what belongs to a rollout stands in the first line of its updates only.
     """
 
     first: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     recent: dict[str, collections.deque[float]] = dataclasses.field(default_factory=dict)
+    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def add(self, name: str, value: float) -> None:
         """Takes in the next value of a metric."""
         first = self.first.setdefault(name, [])
         if len(first) < WINDOW_VALUES:
             first.append(value)
+        self.counts[name] += 1
         self.recent.setdefault(name, collections.deque(maxlen=WINDOW_VALUES)).append(value)
 
     def mean(self, name: str) -> float | None:
@@ -88,6 +68,39 @@ def no_signal(window: Window) -> tuple[str, str] | None:
     return seen, (
         f"{wrong:.0%} are all wrong: take easier prompts, larger groups or a better start; "
         "dynamic_sampling replaces such groups."
+    )
+
+
+def format_alone(window: Window) -> tuple[str, str] | None:
+    """The format is learnt and the answers are not: what is easy in the reward is taken, what is meant is not."""
+    names = [name for name in window.counts if name.startswith("reward/format")]
+    for name in names:
+        start, now = window.mean_at_start(name), window.mean(name)
+        right_at_start, right = window.mean_at_start("correct_share"), window.mean("correct_share")
+        if None in (start, now, right_at_start, right) or window.counts[name] < PATIENCE_VALUES:
+            continue
+        if now >= start + 0.1 and right < right_at_start + 0.02 and right < 0.8:
+            return (
+                f"The format reward has risen from {start:.2f} to {now:.2f}, and no more answers are right: "
+                f"{right_at_start:.0%} at the start, {right:.0%} now.",
+                "Give the format less weight, take easier prompts, or check in samples.jsonl that right answers are "
+                "recognised.",
+            )
+    return None
+
+
+def no_answer(window: Window) -> tuple[str, str] | None:
+    """More and more completions end without an answer, though the length limit does not cut them."""
+    start, now = window.mean_at_start("no_answer_share"), window.mean("no_answer_share")
+    if start is None or now is None:
+        return None
+    cut_at_start, cut = window.mean_at_start("truncated_share") or 0.0, window.mean("truncated_share") or 0.0
+    if max(0.0, now - cut) < max(0.0, start - cut_at_start) + 0.15:
+        return None
+    return (
+        f"{now:.0%} of the completions give no answer, {start:.0%} at the start of the stage.",
+        "Look at samples.jsonl: the answer's form may be unlearnt (raise the format reward, lower the learning rate), "
+        "or be one that is not read.",
     )
 
 
@@ -176,6 +189,8 @@ def grading(window: Window) -> tuple[str, str] | None:
 RULES: dict[str, Callable[[Window], tuple[str, str] | None]] = {
     "truncation": truncation,
     "no_signal": no_signal,
+    "format_alone": format_alone,
+    "no_answer": no_answer,
     "entropy_collapse": entropy_collapse,
     "entropy_explosion": entropy_explosion,
     "length_collapse": length_collapse,
@@ -184,53 +199,6 @@ RULES: dict[str, Callable[[Window], tuple[str, str] | None]] = {
     "non_finite": non_finite,
     "grading": grading,
 }
-
-
-class Doctor:
-    """Watches one stage.
-
-    After a restart it begins anew: feed it the lines that metrics.jsonl already has, so that it knows how the
-    stage began.
-    """
-
-    def __init__(self):
-        self._window = Window()
-        self._lines = 0
-        self._told: dict[str, int] = {}
-
-    def observe(self, step: int, metrics: Metrics) -> list[Finding]:
-        """Takes one line in, and returns the findings that are new or due for a reminder."""
-        self._lines += 1
-        for name, value in metrics.items():
-            if _is_number(value):
-                self._window.add(name, value)
-        if "loss" in metrics:
-            # In metrics.jsonl a number that is not finite is null.
-            finite = all(_is_number(metrics[name]) for name in ("loss", "grad_norm") if name in metrics)
-            self._window.add(NOT_FINITE, float(not finite))
-        findings = []
-        for name, rule in RULES.items():
-            seen = rule(self._window)
-            if seen is None:
-                self._told.pop(name, None)
-            elif self._lines - self._told.get(name, -REMIND_LINES) >= REMIND_LINES:
-                self._told[name] = self._lines
-                findings.append(Finding(name, step, *seen))
-        return findings
-
-
-def diagnose(lines: Iterable[Metrics]) -> list[Finding]:
-    """The findings of a whole metrics.jsonl, each rule once, as it was seen last."""
-    doctor = Doctor()
-    latest: dict[str, Finding] = {}
-    for line in lines:
-        for finding in doctor.observe(int(line["step"]), line):
-            latest[finding.rule] = finding
-    return list(latest.values())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _mean(values: Collection[float]) -> float | None:

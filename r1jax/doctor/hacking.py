@@ -1,0 +1,107 @@
+"""The hacking alarm: the reward model's score rises while fewer answers are right.
+
+The paper saw it where preference rewards were used for too many steps, and so keeps them to the last 400 [N, v2].
+Both trends are the slopes of least-squares lines over the last evaluations, and both must be beyond doubt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import special
+
+LEAST_EVALUATIONS = 4  # a line through fewer has an interval that says nothing
+CONFIDENCE = 0.95
+SCORE, ACCURACY = "reward_model_score", "pass@1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Slope:
+    """The slope of a least-squares line, a step, and its 95 % t-interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:+.3g} per 100 steps ({100 * self.low:+.3g} to {100 * self.high:+.3g})"
+
+
+@dataclasses.dataclass(frozen=True)
+class HackingAlarm:
+    """What the alarm says of the last evaluations.
+
+    Attributes:
+      fires: the score's interval lies above 0 and the accuracy's below.
+      score, accuracy: their slopes; None while there are too few evaluations.
+      message: a sentence for people.
+    """
+
+    fires: bool
+    score: Slope | None
+    accuracy: Slope | None
+    message: str
+
+
+def hacking_alarm(
+    evaluations: Sequence[Mapping[str, float | None]],
+    window: int,
+    *,
+    score: str = SCORE,
+    accuracy: str = ACCURACY,
+) -> HackingAlarm:
+    """Whether over the last `window` evaluations the reward model is pleased more and more with worse answers.
+
+    Args:
+      evaluations: each with its `step`, the mean score of the reward model and the verifiable accuracy under the
+        names `score` and `accuracy`. One without both (None, NaN) is passed over; of two at one step the later counts.
+      window: how many, 4 at least.
+    """
+    if window < LEAST_EVALUATIONS:
+        raise ValueError(f"window: expected {LEAST_EVALUATIONS} evaluations or more, found {window}")
+    points = {
+        one["step"]: (one[score], one[accuracy])
+        for one in evaluations
+        if _is_number(one.get(score)) and _is_number(one.get(accuracy))
+    }
+    steps = sorted(points)[-window:]
+    if len(steps) < window:
+        return HackingAlarm(
+            False, None, None, f"{len(steps)} evaluations have both figures; the hacking alarm looks at {window}."
+        )
+    scores, accuracies = zip(*(points[step] for step in steps), strict=True)
+    rising, falling = slope(steps, scores), slope(steps, accuracies)
+    fires = rising.low > 0 and falling.high < 0
+    judgement = "the reward model is being hacked: stop here or earlier" if fires else "no sign of hacking"
+    return HackingAlarm(
+        fires,
+        rising,
+        falling,
+        f"Steps {steps[0]:g} to {steps[-1]:g}: the reward model's score moves by {rising}, the accuracy by {falling}: "
+        f"{judgement}.",
+    )
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> Slope:
+    """The least-squares slope of y over x (all different) with its interval; 0 without doubt where all y are equal.
+
+    value +- t(0.975, n - 2) * sqrt(residual sum of squares / (n - 2) / sum of (x - mean)^2)
+    """
+    if len(x) < 3 or len(set(x)) < len(x):
+        raise ValueError(f"slope: expected three different places or more, found {list(x)}")
+    if min(y) == max(y):
+        return Slope(0.0, 0.0, 0.0)
+    dx, dy = (np.asarray(values, np.float64) - np.mean(values) for values in (x, y))
+    value = float(dx @ dy / (dx @ dx))
+    residual = dy - value * dx
+    freedom = len(x) - 2
+    error = math.sqrt(float(residual @ residual) / freedom / float(dx @ dx))
+    reach = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return Slope(value, value - reach, value + reach)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

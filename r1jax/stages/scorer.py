@@ -1,0 +1,131 @@
+"""What a trained reward model says of answers: one number each, many at once.
+
+Each answer has a row of its own, padded to one of a few lengths, so that few programs are compiled whatever lengths
+come; short rows go through in larger numbers. An answer's score depends neither on what is scored beside it nor on the
+padding (to rounding: rows of other lengths are summed in another order).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from r1jax.config import BatchConfig, ModelConfig, OptimizerConfig, RewardModelConfig, TemplateConfig, check
+from r1jax.learn.jit import jit_make, jit_score, place_batch
+from r1jax.learn.state import StepConfig, reference_copy
+from r1jax.learn.steps import sequence_scores
+from r1jax.stages.context import RunContext
+from r1jax.stages.weights import load_params, start_checkpoint
+from r1jax.text.scored_answers import Reads, part_ids, question_ids
+from r1jax.text.tokenizer import Tokenizer
+
+SHORTEST_ROW = 64
+
+
+def row_lengths(longest: int) -> list[int]:
+    """The lengths that rows are padded to: doubling up to the longest, one program each."""
+    lengths = [min(SHORTEST_ROW, longest)]
+    while lengths[-1] < longest:
+        lengths.append(min(2 * lengths[-1], longest))
+    return lengths
+
+
+class Scorer:
+    """Scores sequences of tokens with a model that has a score head.
+
+    Args:
+      batch: `row_tokens` is the longest sequence; `micro_batch_rows` of that length go through at once, and of shorter
+        ones as many more as have the same number of tokens.
+    """
+
+    def __init__(self, model: ModelConfig, mesh: jax.sharding.Mesh, batch: BatchConfig):
+        self._mesh, self._batch = mesh, batch
+        self._lengths = row_lengths(batch.row_tokens)
+        self._score = jit_score(sequence_scores, mesh, None, model)
+
+    def scores(self, params: Any, sequences: Sequence[Sequence[int]]) -> list[float | None]:
+        """The score at the last token of each sequence, in order; None of one longer than `batch.row_tokens`.
+
+        Args:
+          params: of the model, on the mesh (combined, where there are adapters).
+          sequences: token ids, at least one each.
+        """
+        groups: dict[int, list[int]] = {}
+        for index, sequence in enumerate(sequences):
+            fitting = next((length for length in self._lengths if len(sequence) <= length), None)
+            if fitting is not None:  # else it could be read in part alone, which is no score of it
+                groups.setdefault(fitting, []).append(index)
+        launched = []
+        for length, members in groups.items():
+            rows = self._batch.micro_batch_rows * (self._batch.row_tokens // length)
+            for start in range(0, len(members), rows):
+                part = members[start : start + rows]
+                batch = place_batch(_padded([sequences[index] for index in part], rows, length), self._mesh)
+                launched.append((part, self._score(params, batch)))
+        found: list[float | None] = [None] * len(sequences)
+        for part, scores_1BT in launched:  # read when all are on their way
+            scores_BT = np.asarray(scores_1BT)[0]
+            for row, index in enumerate(part):
+                found[index] = float(scores_BT[row, len(sequences[index]) - 1])
+        return found
+
+
+def _padded(sequences: Sequence[Sequence[int]], rows: int, length: int) -> dict[str, np.ndarray]:
+    """One micro-batch [1, rows, length] with a sequence a row."""
+    names = ("tokens", "positions", "segments")
+    batch = {name: np.zeros((1, rows, length), np.int32) for name in names}
+    for row, sequence in enumerate(sequences):
+        count = len(sequence)
+        batch["tokens"][0, row, :count] = sequence
+        batch["positions"][0, row, :count] = np.arange(count)
+        batch["segments"][0, row, :count] = 1
+    return batch | {"num_micro": np.int32(1)}
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardModel:
+    """A scorer with its parameters, and how it reads: as in the stage that trained it."""
+
+    scorer: Scorer
+    params: Any
+    template: TemplateConfig
+    reads: Reads
+    tokenizer: Tokenizer
+
+    def scores(self, questions: Sequence[str], turns: Sequence[str]) -> list[float | None]:
+        """A score for each question and its answer, a whole assistant's turn; None where they are longer than a row."""
+        opened = {one: question_ids(self.template, one, self.tokenizer) for one in dict.fromkeys(questions)}
+        return self.scorer.scores(
+            self.params,
+            [
+                [*opened[question], *part_ids(turn, self.reads, self.tokenizer)]
+                for question, turn in zip(questions, turns, strict=True)
+            ],
+        )
+
+
+def open_reward_model(name: str, run: RunContext) -> RewardModel:
+    """The reward model that the stage `name` of the run has trained; matrices are in the compute dtype.
+
+    Raises ConfigError where that stage trains none, WorkdirError where it is not done.
+    """
+    stage = run.config.stage(name)
+    check(
+        isinstance(stage, RewardModelConfig),
+        f"stages.{name}",
+        "a stage that trains a reward model",
+        type(stage).__name__,
+    )
+    folder, step = start_checkpoint(name, run)
+    run = run.scoring()
+    params = load_params(folder, step, run)
+    model = run.config.model
+    if model.lora is None and model.compute_dtype != "float32":
+        config = StepConfig(model, OptimizerConfig(), num_steps=1)
+        layout = jax.tree.map(lambda leaf: leaf.sharding, params)
+        params = jit_make(lambda params: reference_copy(params, config=config), run.mesh, layout)(params)
+    return RewardModel(Scorer(model, run.mesh, stage.batch), params, stage.template, stage.reads, run.tokenizer)
