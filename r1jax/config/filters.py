@@ -32,7 +32,7 @@ class FiltersConfig:
     """The filters, in the order in which they look. None, false and () turn one off.
 
     The paper names what it drops (wrong answers; chains of thought with mixed languages, long paragraphs or code
-    blocks) [v1 2.3.3] and no number: the limits are our choice.
+    blocks) [v1 2.3.3] without numbers: the limits are our choice. Decontamination is by 10-grams [v2 D.1].
     """
 
     # Of the rewards named here, those that a sample has a score of: each at least so high, and one must be there.
@@ -60,7 +60,7 @@ class FiltersConfig:
     repetition_characters: int = 80
     min_pass_rate: float | None = None  # of the prompt: how many of its samples are correct
     max_pass_rate: float | None = None
-    decontamination_ngram: int | None = 13  # words of a question in a row that an evaluation set also has
+    decontamination_ngram: int | None = 10  # words of a question in a row that an evaluation set also has
     exact_duplicates: bool = False  # allowed or not: the same response to the same question
     near_duplicate_questions: float | None = 0.8  # Jaccard similarity of n-grams of words from which on one is dropped
     near_duplicate_responses: float | None = 0.8  # likewise, among the responses to one prompt

@@ -8,6 +8,10 @@
 | `livecodebench` | public_test_cases, private_test_cases, metadata, starter_code | likewise |
 | `open_r1` | verification_info | standard input and output |
 
+As the sets' own graders have it: programs of `apps` and `livecodebench` find common modules imported (PRELUDE), and
+outputs with decimal fractions are compared as numbers. What a function is called is part of its question: the starter
+code, or MBPP's first assertion.
+
 Nothing of a data set is executed or unpickled into objects: the one column that its authors pickled holds a string.
 """
 
@@ -20,6 +24,7 @@ import builtins
 import io
 import json
 import pickle
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,58 +33,84 @@ from r1jax.data.records import DataError, Record
 
 METHOD_CLASS = "Solution"  # of LeetCode's starter code
 MOST_UNPACKED_BYTES = 1 << 30  # of one record's compressed tests
+FRACTION = re.compile(r"[0-9]\.[0-9]")
+# Of several with one name the last counts: Counter is that of collections, bisect the module, abs Python's own.
+PRELUDE = """\
+from typing import *
+from operator import *
+from random import *
+from string import *
+from copy import *
+from itertools import *
+from math import *
+from functools import *
+from heapq import *
+from bisect import *
+from collections import *
+from builtins import abs, pow
+import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys, typing
+sys.setrecursionlimit(50_000)
+"""
+
+Form = tuple[dict, str | None, str]  # tests, question, and the code that the question has to show
 
 
 def with_tests(record: Record, form: str) -> Record:
-    """The record with a field `tests`; and with a `question`, where it has none and the set's own column holds it.
+    """The record with a field `tests`; and with a `question` (its own, or that of the set's column) that says what a
+    function is to be called.
 
     DataError names the record and the column that is not as the form says.
     """
     try:
-        tests, question = FORMS[form](record)
+        tests, question, code = FORMS[form](record)
     except (KeyError, TypeError, ValueError, SyntaxError, RecursionError) as error:
         words = f"no column {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         columns = ", ".join(record)
         raise DataError(
             f"record {record['id']}: data.tests_from={form} expects that set's columns, found {columns} ({words})"
         ) from error
-    return ({"question": question} if question is not None else {}) | record | {"tests": tests}
+    question = question if record.get("question") is None else record["question"]
+    if question is None:
+        return record | {"tests": tests}
+    shown = "" if code.strip() in question else f"\n\n```python\n{code.rstrip()}\n```"
+    return record | {"question": question + shown, "tests": tests}
 
 
-def _humaneval(record: Mapping[str, Any]) -> tuple[dict, str]:
+def _humaneval(record: Mapping[str, Any]) -> Form:
     prompt = _text(record, "prompt")
     program, function = _text(record, "test"), _text(record, "entry_point")
-    return {"kind": "assertions", "program": program, "function": function, "prelude": prompt}, prompt
+    return {"kind": "assertions", "program": program, "function": function, "prelude": prompt}, prompt, ""
 
 
-def _mbpp(record: Mapping[str, Any]) -> tuple[dict, str | None]:
+def _mbpp(record: Mapping[str, Any]) -> Form:
     assertions = record["test_list"]
     if not assertions or not all(isinstance(one, str) for one in assertions):
         raise ValueError("test_list is no list of assertions")
     setup = record.get("test_setup_code") or "\n".join(record.get("test_imports") or ())
     program = "\n".join([setup, *assertions]).strip() + "\n"
     question = record.get("text") or record.get("prompt")  # the full and the sanitized edition
-    return {"kind": "assertions", "program": program, "function": _function_under_test(program)}, question
+    tests = {"kind": "assertions", "program": program, "function": _function_under_test(program)}
+    return tests, question, assertions[0]
 
 
 def _function_under_test(program: str) -> str:
-    """The first name that the assertions call and the program does not bring along."""
+    """The first name that the assertions call and the program does not bring along; else a built-in one (MBPP/126)."""
     tree = ast.parse(program)
-    known = set(dir(builtins))
+    known = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             known |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             known.add(node.name)
-    for statement in tree.body:
-        if isinstance(statement, ast.Assert):
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in known:
-                    return node.func.id
-    raise ValueError("no assertion calls a function of the solution's")
+    asserted = (node for statement in tree.body if isinstance(statement, ast.Assert) for node in ast.walk(statement))
+    called = [node.func.id for node in asserted if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    missing = [name for name in called if name not in known]
+    if not missing:
+        raise ValueError("no assertion calls a function of the solution's")
+    return next((name for name in missing if not hasattr(builtins, name)), missing[0])
 
 
-def _apps(record: Mapping[str, Any]) -> tuple[dict, str | None]:
+def _apps(record: Mapping[str, Any]) -> Form:
     pairs = _json(record, "input_output")
     inputs, outputs = pairs["inputs"], pairs["outputs"]
     if not inputs or len(inputs) != len(outputs):
@@ -87,30 +118,60 @@ def _apps(record: Mapping[str, Any]) -> tuple[dict, str | None]:
     name = pairs.get("fn_name")
     if name is None:
         cases = [{"input": _lines(i), "output": _lines(o)} for i, o in zip(inputs, outputs, strict=True)]
-        return {"kind": "stdio", "cases": cases}, None
-    # A result is often wrapped in a list of its own; the set's own grader takes it either way.
-    unwrapped = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in outputs]
-    cases = [{"args": list(i), "expected": o} for i, o in zip(inputs, unwrapped, strict=True)]
-    return {"kind": "calls", "function": _dotted(name, record), "cases": cases}, None
+        return _stdio(cases), None, ""
+    if all(isinstance(one, list) and len(one) == 1 for one in outputs):
+        outputs = [one[0] for one in outputs]  # most problems have each result in a list of its own
+    cases = [
+        {"args": [_with_integer_keys(one) for one in i], "expected": o} for i, o in zip(inputs, outputs, strict=True)
+    ]
+    return _calls(name, cases, record), None, _starter(name, record)
 
 
-def _livecodebench(record: Mapping[str, Any]) -> tuple[dict, str | None]:
+def _livecodebench(record: Mapping[str, Any]) -> Form:
     cases = [*_json(record, "public_test_cases"), *_private_cases(record)]
     if not cases:
         raise ValueError("no test cases")
     question = record.get("question_content")
     if all(case["testtype"] == "stdin" for case in cases):
         pairs = [{"input": case["input"], "output": case["output"]} for case in cases]
-        return {"kind": "stdio", "cases": pairs}, question
+        return _stdio(pairs), question, ""
     name = _json(record, "metadata")["func_name"]
-    calls = [
+    cases = [
         {
             "args": [json.loads(line) for line in case["input"].split("\n")],  # an argument a line
             "expected": json.loads(case["output"]),
         }
         for case in cases
     ]
-    return {"kind": "calls", "function": _dotted(name, record), "cases": calls}, question
+    return _calls(name, cases, record), question, _starter(name, record)
+
+
+def _stdio(cases: list[dict]) -> dict:
+    return {"kind": "stdio", "cases": cases, "prelude": PRELUDE} | _compare([case["output"] for case in cases])
+
+
+def _calls(name: str, cases: list[dict], record: Mapping[str, Any]) -> dict:
+    tests = {"kind": "calls", "cases": cases} | _compare([case["expected"] for case in cases])
+    if f"class {METHOD_CLASS}" in (record.get("starter_code") or ""):
+        return tests | {"function": f"{METHOD_CLASS}.{name}", "prelude": PRELUDE}
+    # A function that a module happens to have is not the program's.
+    return tests | {"function": name, "prelude": f"{PRELUDE}globals().pop({name!r}, None)\n"}
+
+
+def _compare(outputs: list) -> dict:
+    """Floats depend on the order of operations; integers and words are still compared as they are."""
+    return {"compare": "numbers"} if any(FRACTION.search(str(one)) for one in outputs) else {}
+
+
+def _starter(name: str, record: Mapping[str, Any]) -> str:
+    return record.get("starter_code") or f"def {name}(...):"
+
+
+def _with_integer_keys(value: Any) -> Any:
+    """An argument; JSON writes the integer keys of a dict as texts."""
+    if isinstance(value, dict) and all(re.fullmatch(r"-?[0-9]{1,18}", key) for key in value):
+        return {int(key): one for key, one in value.items()}
+    return value
 
 
 def _private_cases(record: Mapping[str, Any]) -> list[dict]:
@@ -143,16 +204,13 @@ class _StringUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"expected a pickled string, found {module}.{name}")
 
 
-def _open_r1(record: Mapping[str, Any]) -> tuple[dict, str | None]:
+def _open_r1(record: Mapping[str, Any]) -> Form:
     cases = _json(record, "verification_info")["test_cases"]
     if not cases or any(case.get("type", "stdin_stdout") != "stdin_stdout" for case in cases):
         raise ValueError("expected test_cases of type stdin_stdout")
     pairs = [{"input": _lines(case["input"]), "output": _lines(case["output"])} for case in cases]
-    return {"kind": "stdio", "cases": pairs}, record.get("problem")
-
-
-def _dotted(name: str, record: Mapping[str, Any]) -> str:
-    return f"{METHOD_CLASS}.{name}" if f"class {METHOD_CLASS}" in (record.get("starter_code") or "") else name
+    tests = {"kind": "stdio", "cases": pairs} | _compare([case["output"] for case in pairs])
+    return tests, record.get("problem"), ""
 
 
 def _json(record: Mapping[str, Any], column: str) -> Any:
@@ -172,7 +230,7 @@ def _lines(value: str | list) -> str:
     return value if isinstance(value, str) else "\n".join(map(str, value))
 
 
-FORMS: dict[str, Callable[[Mapping[str, Any]], tuple[dict, str | None]]] = {
+FORMS: dict[str, Callable[[Mapping[str, Any]], Form]] = {
     "humaneval": _humaneval,
     "mbpp": _mbpp,
     "apps": _apps,
