@@ -13,6 +13,7 @@ HTTP is httpx2's: TLS, proxies of the environment, pooled connections.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import email.utils
 import logging
@@ -24,7 +25,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from r1jax.chat_client.background_loop import BackgroundLoop
+from r1jax.chat_client.background_loop import CLOSE_SECONDS, BackgroundLoop
 from r1jax.chat_client.endpoint import Endpoint
 from r1jax.chat_client.messages import (
     BadReply,
@@ -105,7 +106,8 @@ class ChatClient:
             self._closed = True
             connection, self._connection = self._connection, None
         if connection is not None and connection.process == os.getpid():
-            connection.loop.run(connection.http.aclose())
+            with contextlib.suppress(TimeoutError):
+                connection.loop.run(asyncio.wait_for(connection.http.aclose(), CLOSE_SECONDS))
             connection.loop.close()
 
     def complete(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply | ChatError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 from r1jax.config.checks import check
@@ -18,6 +19,10 @@ class RewardConfig:
 
     name: str
     weight: Schedule = constant(1.0)  # over optimiser steps of the stage
+
+    def __post_init__(self):
+        values = [value for _, value in self.weight.points]
+        check(all(map(math.isfinite, values)), f"rewards.sets: the weight of {self.name}", "finite numbers", values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +81,16 @@ class CodeConfig:
     def __post_init__(self):
         for name in ("wall_seconds", "cpu_seconds", "processes", "output_kib", "file_mib"):
             check(getattr(self, name) > 0, f"rewards.code.{name}", "above 0", getattr(self, name))
-        check(
-            self.wall_seconds <= MOST_DEADLINE_SECONDS, "rewards.code.wall_seconds", "a day at most", self.wall_seconds
-        )
+        for name in ("wall_seconds", "cpu_seconds"):
+            check(
+                getattr(self, name) <= MOST_DEADLINE_SECONDS,
+                f"rewards.code.{name}",
+                "a day at most",
+                getattr(self, name),
+            )
         check(self.memory_mib >= 32, "rewards.code.memory_mib", "at least 32: an interpreter needs it", self.memory_mib)
         check(self.file_mib <= MOST_FILE_MIB, "rewards.code.file_mib", f"at most {MOST_FILE_MIB}", self.file_mib)
-        check(self.tolerance >= 0, "rewards.code.tolerance", "0 or more", self.tolerance)
+        check(0 <= self.tolerance < 1, "rewards.code.tolerance", "0 or more, and below 1", self.tolerance)
         check(
             self.most_tests is None or self.most_tests >= 1,
             "rewards.code.most_tests",
@@ -112,7 +121,12 @@ class JudgeConfig:
             f"above 0 and at most {MOST_DEADLINE_SECONDS}",
             self.timeout_seconds,
         )
-        check(self.temperature >= 0, "rewards.judge.temperature", "0 or more", self.temperature)
+        check(
+            0 <= self.temperature < math.inf,
+            "rewards.judge.temperature",
+            "a finite number, 0 or more",
+            self.temperature,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +153,7 @@ class RepetitionConfig:
 
     def __post_init__(self):
         check(self.ngram >= 1, "rewards.repetition.ngram", "1 or more", self.ngram)
-        check(self.penalty < 0, "rewards.repetition.penalty", "below 0", self.penalty)
+        check(-math.inf < self.penalty < 0, "rewards.repetition.penalty", "a finite number below 0", self.penalty)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +167,12 @@ class LanguageConfig:
     window_words: int = 50  # of such a window; shorter ones are mislabelled
 
     def __post_init__(self):
-        check(self.han_per_word > 0, "rewards.language.han_per_word", "above 0", self.han_per_word)
+        check(
+            0 < self.han_per_word < math.inf,
+            "rewards.language.han_per_word",
+            "a finite number above 0",
+            self.han_per_word,
+        )
         check(self.window_words >= 20, "rewards.language.window_words", "20 or more", self.window_words)
 
 
@@ -181,7 +200,8 @@ class RewardsConfig:
             "sets with names of their own",
             names,
         )
-        check(self.workers >= 1, "rewards.workers", "1 or more", self.workers)
+        for name in ("workers", "worker_memory_mib", "recycle_after"):
+            check(getattr(self, name) >= 1, f"rewards.{name}", "1 or more", getattr(self, name))
         check(
             0 < self.deadline_seconds <= MOST_DEADLINE_SECONDS,
             "rewards.deadline_seconds",

@@ -28,6 +28,7 @@ from r1jax.rewards.slot import Outcome
 from r1jax.rewards.verdicts import Item, Reward, Score, Status
 
 REMEMBERED = 8192  # results of workers that are kept: wrong answers repeat within a group
+MOST_LOGGED_CHARS = 300  # of one: an exception's text may hold the whole completion
 LOGGED_FAILURES = 20  # a line each, then silence: the service's `health` has the rates
 
 log = logging.getLogger("r1jax.rewards")
@@ -73,13 +74,13 @@ class Apart:
         elif key in self._waiting:
             self._waiting[key].append(pending)
         else:
-            self._waiting[key] = [pending]
             try:
+                self._waiting[key] = [pending]
                 self._runners.score(
                     name, pending.item, lambda outcome: self._take_score(key, own_key is not None, outcome)
                 )
             except BaseException:
-                del self._waiting[key]
+                self._waiting.pop(key, None)
                 raise
 
     def close(self) -> None:
@@ -103,7 +104,9 @@ class Apart:
         self._failures += 1
         if self._failures <= LOGGED_FAILURES:
             words = (outcome.detail.strip().splitlines() or [""])[-1]
-            log.warning("%s, record %r: %s (%s)", name, item.record.get("id"), score.status.value, words)
+            log.warning(
+                "%s, record %r: %s (%s)", name, item.record.get("id"), score.status.value, words[:MOST_LOGGED_CHARS]
+            )
 
 
 def score_of(outcome: Outcome, reward: Reward) -> Score:

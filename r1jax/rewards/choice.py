@@ -1,9 +1,10 @@
 r"""Multiple choice: the one letter that a completion commits to, against the record's.
 
-Read from what follows the thinking, in this order: the last `ANSWER: B` (the form of the evaluation's prompts;
-in Chinese 答案：B), the box, the content of the answer tag. The letter may be dressed (`(B)`, `B.`, `**B**`,
-`B) its text`), or be given by the text of the choice alone. What commits to several letters is wrong, whichever
-of them are in it. One completion is one letter whatever the gold is, so nothing is won by naming all in turn.
+Read from what follows the thinking, in this order: the last `ANSWER: B` (the form of the evaluation's prompts; also
+`The answer is: B`, in Chinese 答案：B or 故选：B), the box, the content of the answer tag. The letter may be dressed
+(`(B)`, `B.`, `**B**`, `B) its text`), or be given by the text of the choice alone. What commits to several letters is
+wrong, whichever of them are in it. One completion is one letter whatever the gold is, so nothing is won by naming all
+in turn.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from r1jax.text.answers import ASCII, LONGEST_ANSWER_CHARS, after_thinking, answ
 MOST_CHOICES = 26
 
 # The colon may stand inside or outside of bold, in either width; the letter may stand on the next line.
-HEADER = re.compile(r"(?:(?<![A-Za-z])answer|答案)[ \t*_]{0,8}[:：][\s*_]{0,16}", re.IGNORECASE)
+HEADER = re.compile(
+    r"(?:(?<![A-Za-z])answer(?:[ \t*_]{1,8}is)?|答案[是为]?|故选)[ \t*_]{0,8}[:：][\s*_]{0,16}", re.IGNORECASE
+)
 
 # What letters are dressed in; `\text{B}` and `\(B\)` lose their commands.
-MARKUP = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:rm|bf|it))(?![A-Za-z])|\\[()\[\]]|[*_`$~{}\\\"“”]")
+MARKUP = re.compile(
+    r"\\(?:boxed|fbox|text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|tt))(?![A-Za-z])|\\[()\[\]]|[*_`$~{}\\\"“”【】]"
+)
 LEAD = re.compile(
     r"(?:the\s{1,4})?(?:(?:correct|final|best|right)\s{1,4})?(?:answer|option|choice)\s{0,4}(?:is\b|:)?\s{0,4}"
     r"(?:(?:option|choice)\s{1,4})?|(?:正确)?答案\s{0,4}[是为选:]?\s{0,4}|选项?\s{0,4}",
     re.IGNORECASE,
 )
-AND = r"(?:(?i:and/or|and|or)\b|[,;/&、和或与及])"
+AND = r"(?:(?i:and/or|and|or)\b|或者|[,;/&、和或与及])"
 
 
 def _label(letter: str) -> str:
@@ -104,6 +109,8 @@ def committed(completion: str, choices: Sequence[str]) -> tuple[frozenset[str], 
     for is_last, stated in _stated(section):
         # A text is compared at the end only: it costs more than a letter, and of lines there may be thousands.
         letters = read(stated, choices) if is_last else read_letters(stated, choices)
+        if not letters and is_last:
+            letters = of_text(stated.rstrip(" *_"), choices)  # of `**ANSWER: Paris**` the header has the first signs
         if letters:
             return letters, stated
     boxed = last_boxed(section)

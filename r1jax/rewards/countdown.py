@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from r1jax.rewards.verdicts import Item, Score, Status, require_integer, require_integers
-from r1jax.text.answers import LONGEST_ANSWER_CHARS, final_answer, unwrapped
+from r1jax.text.answers import ASCII, LONGEST_ANSWER_CHARS, final_answer, unwrapped
 
 OPERATORS: dict[str, tuple[int, Callable[[Fraction, Fraction], Fraction]]] = {  # precedence, meaning
     "+": (1, operator.add),
@@ -22,19 +22,19 @@ OPERATORS: dict[str, tuple[int, Callable[[Fraction, Fraction], Fraction]]] = {  
 SPELLINGS = {
     r"\times": "*",
     r"\cdot": "*",
+    r"\ast": "*",
     r"\div": "/",
     r"\left": "",
     r"\right": "",
-    "×": "*",
-    "·": "*",
+    **dict.fromkeys("×xX·⋅∗•", "*"),
     "÷": "/",
-    "−": "-",
-    "（": "(",
-    "）": ")",
+    "–": "-",
     "[": "(",
     "]": ")",
     "$": "",
 }
+# The innermost fraction; both parts get brackets, and so has the whole: 8/\frac{4}{2} is 4.
+FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 # Digits with whitespace between them are one number: word-level tokenizers have single digits as tokens.
 TOKEN = re.compile(r"\s*(?:([0-9]+(?:\s+[0-9]+)*)|([-+*/()=]))")
 MOST_DIGITS = 18  # longer than any number of the task, and far from the size at which int() refuses
@@ -61,7 +61,7 @@ def _score(item: Item) -> Score:
 
 def solves(answer: str, numbers: Sequence[int], target: int) -> bool:
     """Whether `answer` is an expression that uses each number exactly once and equals the target."""
-    tokens = tokenize(unwrapped(answer)) if len(answer) <= LONGEST_ANSWER_CHARS else None
+    tokens = tokenize(unwrapped(answer.translate(ASCII))) if len(answer) <= LONGEST_ANSWER_CHARS else None
     if tokens is None:
         return False
     if "=" in tokens:
@@ -76,7 +76,10 @@ def solves(answer: str, numbers: Sequence[int], target: int) -> bool:
 
 
 def tokenize(text: str) -> list[int | str] | None:
-    """Numbers and the symbols + - * / ( ) =, or None when the text holds anything else."""
+    """Numbers and the symbols + - * / ( ) =, or None when the text holds anything else (full-width forms too)."""
+    found = 1
+    while found:
+        text, found = FRACTION.subn(r"((\1)/(\2))", text)
     for spelling, symbol in SPELLINGS.items():
         text = text.replace(spelling, symbol)
     text = text.strip()

@@ -91,9 +91,11 @@ def weights_at(config: RewardsConfig, step: int) -> dict[str, dict[str, float]]:
 
 
 def set_of(record: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
-    """The reward set that a record names; UserError when there is no such set."""
-    name = record.get("rewards", DEFAULT_SET)
-    if name not in sets:
+    """The reward set that a record names, DEFAULT_SET where the field is missing or null; UserError for no such set."""
+    name = record.get("rewards")
+    if name is None:
+        name = DEFAULT_SET
+    if not isinstance(name, str) or name not in sets:
         raise UserError(
             f"record {record.get('id')!r}: expected a reward set out of {', '.join(sets)} "
             f"(rewards.sets of the config), found {name!r}"

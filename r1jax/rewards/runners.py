@@ -65,9 +65,13 @@ class Runners:
         if outcome.failed == "start" and not self._pool.ever_started:
             outcome = dataclasses.replace(outcome, error=WorkerStartError(outcome.detail))
         then = self._then.pop(outcome.number, None)
-        if then is not None:  # else its submission was interrupted
+        if then is not None:  # else an interrupt has left nobody who waits for it
             then(outcome)
         return True
+
+    def forget(self) -> None:
+        """Nothing that is under way is called back any more."""
+        self._then.clear()
 
     @property
     def respawns(self) -> int:
@@ -77,13 +81,17 @@ class Runners:
     def close(self) -> None:
         """Ends all workers and threads; nothing is called back any more.
 
-        A thread that waits for others cannot be ended from here: after CLOSE_SECONDS it is left to end by itself.
+        A thread that waits for others ends where its reward's `close` sees to that; else, after CLOSE_SECONDS, it is
+        left to end by itself.
         """
-        self._then.clear()
+        self.forget()
         for threads in self._threads.values():
             threads.tell_to_end()
         if self._pool is not None:
             self._pool.close()
+        for reward in self._rewards.values():
+            if reward.close is not None:
+                reward.close()
         end = time.monotonic() + CLOSE_SECONDS
         for name, threads in self._threads.items():
             waiting = threads.join(end)

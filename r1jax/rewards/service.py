@@ -60,12 +60,17 @@ class RewardService:
 
         Raises what `Reward.prepare` raises: a UserError that names what is missing.
         """
-        if self._stamp is None:
+        if self._stamp is not None:
+            return
+        try:
             self._stamp = {
                 name: _plain_json(name, reward.prepare())
                 for name, reward in self._rewards.items()
                 if reward.prepare is not None
             }
+        except BaseException:  # a `with` that is not entered closes nothing
+            self._runners.close()
+            raise
 
     @property
     def stamp(self) -> dict[str, Any]:
@@ -124,7 +129,8 @@ class RewardService:
 
         Raises RewardError for a reward that breaks its contract, WorkerStartError when no worker can start,
         whatever a reward in a thread raises: the item that showed it is dropped. An exception of a reward that comes
-        after the judging one drops the items that it was called with.
+        after the judging one drops the items that it was called with; an interrupt, or any exception that is no
+        Exception, drops all without a verdict.
         """
         while True:
             while self._ready:
@@ -236,10 +242,18 @@ class RewardService:
 
     def _advance(self, block: bool) -> bool:
         """Handles what comes next; False when there is nothing yet."""
-        if self._judged:
-            self._score_late(self._judged.popleft())
-            return True
-        return self._runners.take(block)
+        try:
+            if self._judged:
+                self._score_late(self._judged.popleft())
+                return True
+            return self._runners.take(block)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt may have come between an outcome and its item, which would wait for ever
+            self._runners.forget()
+            self._apart.close()
+            self._drop(list(self._unfinished))
+            raise
 
     def _require_open(self) -> None:
         if self._closed:

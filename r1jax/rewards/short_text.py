@@ -1,7 +1,7 @@
 """Short text: the final answer is one of the accepted texts, once both are in normal form.
 
 The normal form follows SQuAD's (arXiv 1606.05250: case, articles, punctuation, whitespace) with what it gets
-wrong mended: signs that carry meaning stay ("C++", "50%", "3.5 km"), an article is one only before a word
+wrong mended: signs that carry meaning stay ("C++", "50%"), "3.5km" is "3.5 km", an article is one only before a word
 ("type A"), and full-width forms and Chinese punctuation are those of ASCII. Numbers are compared as numbers. An
 answer that holds more than the accepted text is wrong: "Paris or London" is no "Paris".
 """
@@ -27,6 +27,7 @@ ARTICLE = re.compile(r"\b(?:[Tt]he|THE|an?)\s+(?=\w)|\A(?:An?|AN)\s+(?=\w)")
 THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 KEPT = re.compile(r"(?<=[0-9])[.,:/-](?=[0-9])|(?<!\w)[-.](?=\.?[0-9])|[%#@]")  # signs of numbers and names
 IN_WORDS = ".'’‘`\""  # U.S. and US, O'Hara and OHara are one word each
+BEFORE_UNIT = re.compile(r"(?<=[0-9]) (?=[^\W\d_]|[%°])")
 BETWEEN_HAN = re.compile("(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])")
 
 
@@ -83,7 +84,7 @@ def normal_text(text: str) -> str:
         sign if place in kept or not unicodedata.category(sign).startswith("P") else "" if sign in IN_WORDS else " "
         for place, sign in enumerate(text)
     )
-    return BETWEEN_HAN.sub("", " ".join(signs.split())) or " ".join(text.split())
+    return BETWEEN_HAN.sub("", BEFORE_UNIT.sub("", " ".join(signs.split()))) or " ".join(text.split())
 
 
 @functools.lru_cache(maxsize=4096)  # the completions of a group share them

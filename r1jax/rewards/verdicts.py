@@ -124,6 +124,8 @@ class Reward:
       after_judging: it is called when the first judging reward of its set has spoken (`Item.judged`).
       prepare: called once where a service opens, in the caller's process: raises UserError where the reward
         cannot run at all, and gives what a run's manifest should say of how it runs (plain JSON values).
+      close: called where a service closes: ends what `score` waits for in threads, and lets go of connections.
+        What is scored later may open them again.
     """
 
     score: Callable[[Sequence[Item]], Sequence[Score]]
@@ -133,6 +135,7 @@ class Reward:
     threads: int = 0
     after_judging: bool = False
     prepare: Callable[[], Mapping[str, Any]] | None = None
+    close: Callable[[], None] | None = None
 
     def __post_init__(self):
         if sum((self.isolation is not None, self.threads > 0, self.after_judging)) > 1:

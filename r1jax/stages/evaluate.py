@@ -16,6 +16,7 @@ from r1jax.rewards.language import consistency, has_target
 from r1jax.rewards.verdicts import Item, Status
 from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
+from r1jax.text.latin_language import classifier_stamp
 from r1jax.text.reflection import count_reflection_words
 
 FORMATS = ("format", "format_r1", "format_cold_start")  # the rewards that a sample's `format_ok` is taken from
@@ -44,6 +45,8 @@ def evaluate(
         run,
         max_prompt_tokens=evaluation.sampler.max_prompt_tokens,
     )
+    if run.config.rewards.language.tell_latin_apart:
+        classifier_stamp()  # UserError now where it is not installed, and not when all is sampled
     sampler = run.sampler(evaluation.sampler, evaluation.sampling.max_new_tokens)
     sampler.load(params)
     total = len(prompts) * evaluation.samples

@@ -6,7 +6,7 @@ They go together, for a reward may compare the completions of a group.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from r1jax.config import SamplingConfig, TemplateConfig
 from r1jax.data.records import DataError, require
@@ -73,13 +73,13 @@ def sample_and_grade(
         for index, prompt in enumerate(prompts)
     ]
     texts: dict[tuple[int, int], tuple[Completion, str]] = {}
-    verdicts: dict[tuple[int, int], Verdict] = {}
-    groups: list[list[tuple[tuple[int, int], Item]]] = [[] for _ in prompts]
+    verdicts: dict[Hashable, Verdict] = {}
+    groups: list[list[tuple[Hashable, Item]]] = [[] for _ in prompts]
+    call = object()  # in the service's keys: verdicts that an interrupted call has left there are not taken for ours
     for count, completion in enumerate(sampler.generate(requests, seed=seed, step=step, sampling=sampling), start=1):
         index = completion.prompt - first_prompt
-        key = (index, completion.sample)
         text = completion_text(prompts[index].rendered, completion.tokens, run.tokenizer)
-        texts[key] = (completion, text)
+        texts[index, completion.sample] = (completion, text)
         item = Item(
             record=prompts[index].record,
             completion=text,
@@ -88,7 +88,7 @@ def sample_and_grade(
             truncated=not completion.stopped,
             tokens=tuple(completion.tokens.tolist()),
         )
-        groups[index].append((key, item))
+        groups[index].append(((call, index, completion.sample), item))
         if len(groups[index]) == samples:
             run.rewards.submit_batch(groups[index])
         verdicts.update(run.rewards.results(block=False))
@@ -96,6 +96,6 @@ def sample_and_grade(
             progress.show(count, {})
     verdicts.update(run.rewards.results(block=True))
     return [
-        [Graded(*texts[index, sample], verdicts[index, sample]) for sample in range(samples)]
+        [Graded(*texts[index, sample], verdicts[call, index, sample]) for sample in range(samples)]
         for index in range(len(prompts))
     ]

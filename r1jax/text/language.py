@@ -2,8 +2,9 @@ r"""Which language a text is written in, by counting words of each script.
 
 The paper's language reward is the share of target-language words among all words of the thinking; how words
 are segmented is not stated. Our choice: a Latin word is a run of letters, Chinese is counted by characters at
-1.5 a word (about the mean length of a Chinese word). Code, formulas, tags, numbers and single Latin letters
-(variables, choices) belong to no language and are not counted; letters of other scripts are words of neither.
+1.5 a word (about the mean length of a Chinese word). Code, formulas, tags, numbers, single Latin letters
+(variables, choices) and runs of a few capitals (points of a figure: ABC) belong to no language and are not counted;
+letters of other scripts are words of neither.
 
 Scripts also tell Japanese (characters, as Chinese is), Korean and Russian (words) apart, as targets that a record
 names; languages of one script, such as English and French, take a classifier (`latin_language`).
@@ -30,18 +31,23 @@ UNCOUNTED = re.compile(
     r"|\\begin\{(?:(?!\\begin\{).)*?\\end\{[a-z]*\*?\}"
     r"|\\(?:begin|end)\{[a-z]*\*?\}"  # of an environment around another
     r"|\\[A-Za-z]+"
-    r"|https?://\S+"
+    r"|https?://[!-~]+"  # not the Chinese after it, which no space parts
     r"|</?[a-z]+>",
     re.DOTALL,
 )
 LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff]+(?:['\u2019][A-Za-z]+)*")
+LABEL = re.compile(r"(?:[A-Z]['\u2019]?){1,4}")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 OTHER_WORD = re.compile(
     # Greek is left out: its letters are variables.
-    r"[\u0400-\u052f\u0530-\u058f\u0590-\u06ff\u0900-\u0dff\u0e00-\u0eff\u3040-\u30ff\u1100-\u11ff\uac00-\ud7af]+"
+    r"[\u0400-\u07ff\u0900-\u0dff\u0f00-\u0fff\u10a0-\u139f\u1800-\u18af\u3040-\u318f\uac00-\ud7af\ufb1d-\ufdff\ufe70-\ufefc"
+    r"\uff66-\uffdc]+"
+    # Thai, Lao, Burmese and Khmer put no space between words, which have about so many signs.
+    r"|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{1,5}"
+    r"|[\uff21-\uff3a\uff41-\uff5a]{2,}"  # full-width Latin is a disguise; one letter is a variable
 )
-KANA = re.compile(r"[\u3040-\u30ff]")
-WORD_OF = {"ko": re.compile(r"[\u1100-\u11ff\uac00-\ud7af]+"), "ru": re.compile(r"[\u0400-\u052f]+")}
+KANA = re.compile(r"[\u3040-\u30ff\uff66-\uff9f]")
+WORD_OF = {"ko": re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7af]+"), "ru": re.compile(r"[\u0400-\u052f]+")}
 SENTENCE_END = re.compile(r"[。！？\n]")
 LEAST_KANA = 0.2  # of the characters of a Japanese sentence; what has less is Chinese
 # Written without a backslash these are formulas, not English.
@@ -105,7 +111,11 @@ def detect_target(prompt_text: str) -> Language:
 
 
 def _latin_words(text: str) -> list[str]:
-    return [word for word in LATIN_WORD.findall(text) if len(word) > 1 and word.lower() not in FUNCTIONS]
+    return [
+        word
+        for word in LATIN_WORD.findall(text)
+        if len(word) > 1 and word.lower() not in FUNCTIONS and not (word.isupper() and LABEL.fullmatch(word))
+    ]
 
 
 def _by_script(text: str, target: str, han_per_word: float) -> tuple[float, float]:

@@ -46,6 +46,14 @@ STATED = [
     "答案：B",
     "答案: （Ｂ）",
     "The answer: B",
+    "The correct answer is: B",
+    "**The answer is:** (B)",
+    "因此，正确答案是：B。",
+    "答案为：**B**",
+    "故选：B．",
+    "答案：【B】",
+    "ANSWER: \\textsf{B}",
+    "\\boxed{\\mathtt{(B)}}",
     "ANSWER: A\nNo, wait.\nANSWER: B",
     "ANSWER: A ANSWER: B",
     "ANSWER: B\nThe other answers: they are elsewhere.",
@@ -60,6 +68,7 @@ TAGGED = [
 SEVERAL = [
     *("A and B", "A or B", "B or A", "A, B", "A/B", "A & B", "(A) and (B)", "A) and B)", "B, C, D", "A和B", "A、B"),
     *("A B C D", "**A** and **B**", "A. London B. Paris C. Rome", "(A) London (B) Paris", "B and/or C"),
+    *("A 或者 B",),
     *("B) Rome", "B (Rome)", "B, and C", "B; C", "A) London\nB) Paris", "\\boxed{A, B}", "ANSWER: A or B", "B. or (C)"),
 ]
 OTHERS = [
@@ -138,6 +147,13 @@ def test_the_text_of_a_choice_goes_before_what_only_looks_like_a_letter():
         assert score(f"<answer>{text}</answer>", letter, choices=roman).status is Status.CORRECT
     # but a letter alone is a letter, also where the choices are letters
     assert score("<answer>A</answer>", "A", choices=["B", "A"]).status is Status.CORRECT
+
+
+@pytest.mark.parametrize("text", ["**ANSWER: Paris**", "**Answer:** **Paris**", "Answer: *Paris*", "**答案：Paris**"])
+def test_the_text_of_a_choice_may_be_bold_together_with_its_header(text):
+    assert score(text, choices=CITIES).status is Status.CORRECT
+    assert score("ANSWER: A*", "A", choices=["A*", "A"]).status is Status.CORRECT  # the letter, as ever
+    assert score("ANSWER: search A*", choices=["search A", "search A*"]).status is Status.CORRECT
 
 
 def test_numbers_among_the_choices_compare_as_numbers():

@@ -29,6 +29,10 @@ RECORD = {"id": "c1", "numbers": [3, 25, 4], "target": 71}  # 25 * 3 - 4 = 71
         r"\[25 * 3 - 4 = 71\].",
         "**25*3-4**",
         "[25 * 3] - 4",
+        "25 x 3 – 4",
+        "25 ⋅ 3 - 4",
+        r"25 \ast 3 - 4",
+        "２５ ＊ ３ － ４ ＝ ７１。",
     ],
 )
 def test_solutions(answer):
@@ -62,6 +66,26 @@ def test_solutions(answer):
 )
 def test_what_is_no_solution(answer, why):
     assert not solves(answer, [3, 25, 4], 71), why
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers", "target"),
+    [
+        (r"\frac{10}{2} + 3", [10, 2, 3], 8),
+        (r"\dfrac{10 + 2}{3} = 4", [10, 2, 3], 4),
+        (r"24 / \frac{6}{2}", [24, 6, 2], 8),  # not (24 / 6) / 2
+        (r"\frac{24}{\frac{6}{2}}", [24, 6, 2], 8),
+    ],
+)
+def test_fractions_of_latex_are_divisions(answer, numbers, target):
+    assert solves(answer, numbers, target)
+    assert not solves(answer, numbers, target + 1)
+    assert not solves(answer, [*numbers, 1], target)
+
+
+@pytest.mark.parametrize("answer", [r"\frac{25}", r"\frac{}{25}", r"\frac{25}{3} - 4", "25 * 3 - x4", "25 x x 3 - 4"])
+def test_broken_fractions_and_stray_signs_solve_nothing(answer):
+    assert not solves(answer, [3, 25, 4], 71)
 
 
 def test_a_negative_target_may_be_stated():

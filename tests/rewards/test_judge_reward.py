@@ -221,6 +221,43 @@ def test_the_service_grades_a_mixture_while_the_judge_stumbles(monkeypatch):
         assert 1 < judge.most_at_once <= 4
 
 
+def test_a_service_that_closes_ends_what_its_threads_wait_for_and_leaves_no_thread(monkeypatch):
+    monkeypatch.setitem(routing.REWARDS, "judge", judge_reward)
+    before = set(threading.enumerate())
+    with server.JudgeServer(server.says("ready"), server.slow(60.0, server.says("late"))) as judge:
+        with_server = set(threading.enumerate())
+        service = RewardService(config(judge.url, timeout_seconds=60.0))
+        service.prepare()
+        service.submit_batch((number, item(f"Paris {number}")) for number in range(8))
+        while len(judge.requests) < 4:
+            time.sleep(0.01)
+        start = time.monotonic()
+        service.close()
+        assert time.monotonic() - start < 4.0  # with threads that are left to themselves it takes 5 s
+        ours = set(threading.enumerate()) - with_server
+        assert not [one.name for one in ours if one.name.startswith(("reward-", "r1jax"))]
+    assert not [one.name for one in set(threading.enumerate()) - before if one.name.startswith("r1jax")]
+
+
+def test_a_service_that_cannot_be_entered_keeps_no_connection(monkeypatch):
+    monkeypatch.setitem(routing.REWARDS, "judge", judge_reward)
+    before = set(threading.enumerate())
+    with server.JudgeServer(server.fails(401)) as judge:
+        with pytest.raises(UserError, match="HTTP 401"), RewardService(config(judge.url)):
+            pass
+        left = set(threading.enumerate()) - before
+        assert not [one.name for one in left if one.name.startswith("r1jax")]
+
+
+def test_a_reward_of_a_closed_service_can_be_used_again():
+    with server.JudgeServer(server.says(server.verdict(1))) as judge:
+        reward = judge_reward(config(judge.url))
+        reward.close()  # nothing was opened
+        for answer in ("Paris", "Paris, France"):
+            assert reward.score([item(answer)])[0].status is Status.CORRECT
+            reward.close()
+
+
 def test_the_service_passes_a_wrong_key_on_to_its_caller(monkeypatch):
     monkeypatch.setitem(routing.REWARDS, "judge", judge_reward)
     plan = [server.says("ready"), server.fails(401)]

@@ -3,6 +3,7 @@
 import pytest
 
 from r1jax.config import ConfigError, RewardConfig, RewardsConfig, RewardSetConfig, Schedule
+from r1jax.errors import UserError
 from r1jax.rewards import routing
 from r1jax.rewards.service import RewardService
 from r1jax.rewards.verdicts import Item, Reward, Status
@@ -59,8 +60,11 @@ def test_a_record_goes_to_the_set_it_names():
     sets = {"default": {}, "code": {}}
     assert routing.set_of({"rewards": "code"}, sets) == "code"
     assert routing.set_of({}, sets) == "default"
+    assert routing.set_of({"rewards": None}, sets) == "default"  # as columns of tables have it
     with pytest.raises(ValueError, match="record 'r1': expected a reward set out of default, code .* found 'prose'"):
         routing.set_of({"id": "r1", "rewards": "prose"}, sets)
+    with pytest.raises(UserError, match=r"record 'r1': expected a reward set .* found \['maths'\]"):
+        routing.set_of({"id": "r1", "rewards": ["maths"]}, sets)
 
 
 def test_one_batch_mixes_records_of_all_kinds():

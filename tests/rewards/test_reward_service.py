@@ -10,7 +10,7 @@ from reward_faults import DEADLINE_SECONDS, config, grade
 from r1jax.config import ConfigError, RewardConfig, RewardsConfig, RewardSetConfig
 from r1jax.errors import UserError
 from r1jax.rewards.service import RewardService
-from r1jax.rewards.slot import WorkerStartError
+from r1jax.rewards.slot import Outcome, WorkerStartError
 from r1jax.rewards.verdicts import Item, RewardError, Score, Status
 from r1jax.rewards.worker_process import WorkerProcess
 
@@ -23,6 +23,15 @@ def faults():
 
 def test_a_sound_worker_answers(faults):
     assert grade(faults, "nothing") == Score(1.0, Status.CORRECT, "nothing")
+
+
+def test_the_log_of_a_failure_is_short_whatever_the_exception_says(caplog):
+    with RewardService(config("reward_faults:FAULTS")) as service:
+        outcome = Outcome(0, failed="grader", detail="Traceback:\nValueError: " + "x" * 100_000)
+        service._apart._log_failure("maths", Item({"id": "q1"}, ""), Score(None, Status.VERIFIER_ERROR), outcome)
+    (line,) = caplog.messages
+    assert line.startswith("maths, record 'q1': verifier_error (ValueError: xxx")
+    assert len(line) < 400
 
 
 def test_what_the_parent_can_decide_needs_no_worker():

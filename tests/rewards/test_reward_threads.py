@@ -125,6 +125,24 @@ def test_no_thread_is_left_after_an_exception():
     assert service.health()["waiting"] == 0
 
 
+def test_an_interrupt_between_an_outcome_and_its_item_leaves_nothing_that_is_waited_for(monkeypatch):
+    with threaded(monkeypatch, lambda items: [Score(1.0, Status.CORRECT, items[0].completion)]) as service:
+        take_score = service._apart._take_score
+        for number in range(8):
+            service.submit(number, Item({}, "before"))
+
+        def interrupted(*arguments):
+            service._apart._take_score = take_score
+            raise KeyboardInterrupt
+
+        service._apart._take_score = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            list(service.results(block=True))
+        assert service.health()["waiting"] == 0
+        assert list(service.results(block=True)) == []
+        assert [verdict.answer for verdict in service.score([Item({}, "after")] * 8)] == ["after"] * 8
+
+
 def test_close_does_not_wait_for_a_thread_that_waits_for_long(monkeypatch, caplog):
     gate, begun = threading.Event(), threading.Semaphore(0)
 

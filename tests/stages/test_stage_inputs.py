@@ -4,16 +4,25 @@ import dataclasses
 import json
 import types
 
+import numpy as np
 import pytest
 from tiny_runs import BASE, EVALUATION, PLAIN, ZERO, run_on_one, tiny_run
 
-from r1jax.config import DataConfig, SamplingConfig, SftConfig
+from r1jax.config import (
+    DataConfig,
+    LanguageConfig,
+    RewardsConfig,
+    SamplingConfig,
+    SftConfig,
+)
 from r1jax.data.records import DataError
+from r1jax.errors import UserError
+from r1jax.rewards.verdicts import Score, Status, Verdict
 from r1jax.sampler.board import PromptError
-from r1jax.sampler.engine import Sampler
+from r1jax.sampler.engine import Completion, Sampler
 from r1jax.stages.chat import MAX_PROMPT_TOKENS, Chat
 from r1jax.stages.context import load_tokenizer
-from r1jax.stages.grading import render
+from r1jax.stages.grading import render, sample_and_grade
 from r1jax.stages.rollout import collect
 from r1jax.stages.sft import example_sequence
 
@@ -80,6 +89,52 @@ def test_the_evaluation_of_a_stage_names_its_long_prompt_too():
     short = dataclasses.replace(EVALUATION, sampler=dataclasses.replace(EVALUATION.sampler, max_prompt_tokens=2))
     with pytest.raises(DataError, match=r"record chained_sums.*: expected a prompt of at most"):
         evaluate(None, short, run=RUN, template=PLAIN, purpose="evaluation")
+
+
+def test_an_evaluation_that_tells_languages_apart_needs_the_classifier_before_it_samples(monkeypatch):
+    from r1jax.stages import evaluate as module
+
+    def missing():
+        raise UserError("not installed")
+
+    apart = RewardsConfig(language=LanguageConfig(tell_latin_apart=True))
+    run = types.SimpleNamespace(tokenizer=RUN.tokenizer, config=types.SimpleNamespace(rewards=apart))  # no sampler
+    monkeypatch.setattr(module, "classifier_stamp", missing)
+    with pytest.raises(UserError, match="not installed"):
+        module.evaluate(None, EVALUATION, run=run, template=PLAIN, purpose="evaluation")
+
+
+def test_the_verdicts_of_an_interrupted_call_are_not_taken_for_those_of_the_next():
+    prompts = render([{"id": "a", "question": LONG}], PLAIN, RUN, max_prompt_tokens=32)
+
+    class LastInFirstOut:  # as a service whose workers are still busy with what came first
+        def __init__(self):
+            self.submit_batch = (waiting := []).extend
+            self.waiting = waiting
+
+        def results(self, block):
+            while block and self.waiting:
+                key, item = self.waiting.pop()
+                yield key, Verdict({"length": Score(float(item.num_tokens), Status.SCORED)})
+
+    run = types.SimpleNamespace(tokenizer=RUN.tokenizer, rewards=LastInFirstOut())
+
+    def completions(*lengths):
+        for sample, length in enumerate(lengths):
+            yield Completion(0, sample, np.zeros(length, np.int32), np.zeros(length, np.float32), stopped=True)
+
+    def interrupted():
+        yield from completions(5, 5)
+        raise KeyboardInterrupt
+
+    def lengths(generated):
+        sampler = types.SimpleNamespace(generate=lambda requests, **arguments: generated)
+        (group,) = sample_and_grade(prompts, run=run, sampler=sampler, samples=2, seed=0, step=0, sampling=None)
+        return [one.verdict.scores["length"].value for one in group]
+
+    with pytest.raises(KeyboardInterrupt):
+        lengths(interrupted())
+    assert lengths(completions(1, 2)) == [1.0, 2.0]
 
 
 def test_the_draws_of_a_stage_are_not_those_of_a_purpose_of_the_run():

@@ -68,6 +68,33 @@ def test_other_scripts_are_words_of_neither():
     assert language_share("answer ответ 답", "en") == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize(
+    "text", ["תשובה", "إجابة", "პასუხი", "መልስ", "ᠬᠠᠷᠢᠭᠤ", "ﺟﻮﺍﺏ", "ㄅㄆㄇ", "ｱﾝｻｰ", "Ａｎｓｗｅｒ"]
+)
+def test_no_script_hides_from_the_share(text):
+    assert language_share(f"小明有 {text}", "zh") == pytest.approx(2 / 3)
+
+
+def test_points_of_a_figure_are_not_counted():
+    # 2 Han characters; the labels are words of neither language
+    assert count_words("在△ABC中，A'B'⊥BD，ABCD，") == (0.0, 2 / 1.5, 0.0)
+    assert count_words("in triangle ABC the side AB' is long") == (6.0, 0.0, 0.0)
+    assert count_words("THEREFORE WRITE ENGLISH") == (3.0, 0.0, 0.0)  # of capitals, but no labels
+
+
+def test_a_full_width_letter_is_a_variable():
+    assert count_words("小明有Ａ，Ｂ") == (0.0, 2.0, 0.0)
+
+
+def test_what_is_written_without_spaces_is_no_single_word():
+    # 20 signs of Thai are 4 words, as 3 Han characters are 2
+    assert language_share("小明有 " + "คำตอบคือสิบสองครับผม"[:20], "zh") == pytest.approx(2 / 6)
+
+
+def test_a_url_ends_where_chinese_begins():
+    assert count_words("https://example.org/a小明有").zh == 2
+
+
 def test_contractions_and_accents_are_one_word():
     assert count_words("don’t won't naïve").en == 3
 

@@ -43,7 +43,6 @@ def judge_reward(config: RewardsConfig) -> Reward:
     without a url it is a ConfigError.
     """
     settings = config.judge
-
     made: list[ChatClient] = []  # one, when it is first needed: a Reward is a plain value
     lock = threading.Lock()
 
@@ -52,6 +51,13 @@ def judge_reward(config: RewardsConfig) -> Reward:
             if not made:
                 made.append(ChatClient(_endpoint(settings)))
             return made[0]
+
+    def close() -> None:
+        with lock:
+            opened = made[:]
+            made.clear()
+        for one in opened:
+            one.close()
 
     sampling = Sampling(settings.max_tokens, settings.temperature)
     remembered = Remembered(
@@ -65,7 +71,7 @@ def judge_reward(config: RewardsConfig) -> Reward:
         return {"judge": settings.model, "url": settings.url}
 
     score = _scorer(remembered, lambda words: client().endpoint.without_key(words))
-    return Reward(score, low=0.0, high=1.0, threads=settings.concurrency, prepare=prepare)
+    return Reward(score, low=0.0, high=1.0, threads=settings.concurrency, prepare=prepare, close=close)
 
 
 def judge_of(generate: Generate) -> Reward:
