@@ -61,7 +61,8 @@ def get_config() -> RunConfig:
                 RewardSetConfig("maths", (RewardConfig("maths"), FORMAT)),
                 RewardSetConfig("choice", (RewardConfig("choice"), FORMAT)),
             ),
-            code=CodeConfig(wall_seconds=6.0, memory_mib=512, most_tests=20),
+            # A program is judged by its CPU time; others want the cores, too.
+            code=CodeConfig(wall_seconds=15.0, cpu_seconds=5.0, memory_mib=512, most_tests=20),
             workers=8,
         ),
         stages=(

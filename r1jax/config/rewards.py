@@ -71,7 +71,7 @@ class CodeConfig:
     most_tests: int | None = None  # of a record; the first ones. None: all
     compare: Literal["exact", "tokens", "numbers"] = "tokens"  # whole outputs; a record's own `compare` goes first
     tolerance: float = 1e-6  # of "numbers", relative and absolute
-    wall_seconds: float = 6.0
+    wall_seconds: float = 10.0  # twice the CPU time: other programs run beside it
     cpu_seconds: float = 5.0
     memory_mib: int = 512
     processes: int = 16

@@ -26,11 +26,13 @@ LENGTH = struct.Struct("<I")
 REPLY = struct.Struct("<iQQ?")
 CONTROL = 3
 WORK = "/tmp/work"
+PROGRAM = "program.py"  # what it is called in its own tracebacks
 FILES = "/tmp"
 PLAIN = 0o40755  # mode of the working directory as it was made
 ADDRESS_SPACE_HEADROOM = 64 * 2**20  # what an interpreter maps and hardly touches
 OPEN_FILES = 64
 PENDING_SIGNALS = 256
+STACK_BYTES = 128 * 2**20  # the kernel leaves as much room below a stack, whatever the limit was at its start
 EVERYONE = -1
 SIGKILL, SIGINT, SIGPIPE, SIGXFSZ = 9, 2, 13, 25
 
@@ -191,13 +193,17 @@ def run(job):
             _signal.signal(number, _signal.SIG_DFL)
         os.execvp(job["argv"][0], job["argv"])
     _signal.signal(SIGINT, _signal.default_int_handler)
+    most = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if most < 0 else min(STACK_BYTES, most), most))
+    sys.set_int_max_str_digits(0)  # the limit is the time, as it was for those who wrote such programs
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = builtins
+    main.__dict__["__file__"] = PROGRAM
     builtins.exit = builtins.quit = sys.exit  # the module `site`, which is left out, has them
     sys.modules["__main__"] = main
-    sys.argv = ["program.py"]
+    sys.argv = [PROGRAM]
     try:
-        exec(compile(job["source"], "program.py", "exec"), main.__dict__)
+        exec(compile(job["source"], PROGRAM, "exec"), main.__dict__)
     except SystemExit:
         raise
     except BaseException as error:

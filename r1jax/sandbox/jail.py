@@ -114,8 +114,8 @@ class Jail:
         return max(0.0, usage.cpu_seconds(self.first) - self._cpu_of_earlier)
 
     def memory_bytes(self, limit: int) -> int:
-        """What the program in hand holds, its files included."""
-        return usage.memory_bytes(self.first, limit) + self.files().bytes
+        """What the program in hand holds, its files and sockets included."""
+        return usage.memory_bytes(self.first, limit) + self.files().bytes + usage.socket_bytes(self.first)
 
     def files(self) -> usage.Files:
         return usage.files(self.first, driver.FILES)

@@ -17,7 +17,10 @@ from r1jax.sandbox.user_ids import UserId
 from r1jax.sandbox.watch import Run, watch
 
 # What most programs import; worth it from the second program on.
-COMMON_IMPORTS = ("collections", "functools", "itertools", "math", "re", "string", "typing")
+COMMON_IMPORTS = (
+    *("bisect", "collections", "copy", "functools", "heapq", "itertools"),
+    *("math", "operator", "random", "re", "string", "typing"),
+)
 
 
 def require_linux() -> None:

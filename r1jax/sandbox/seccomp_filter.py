@@ -6,6 +6,7 @@ it fails with ENOSYS, to which the C library has an answer. Left out on purpose,
 - ptrace, process_vm_*, pidfd_*, kcmp: other processes;
 - mount and its family, unshare, setns, clone3, clone with a namespace flag, chroot, pivot_root: other views;
 - socket other than AF_UNIX: the network, netlink, packets (the jail has no interface either);
+- setsockopt of buffer sizes: megabytes of the kernel's memory for each socket, as many as this host allows;
 - bpf, io_uring_*, userfaultfd, perf_event_open, keyctl, kexec, modules, fanotify, open_by_handle_at: the kernel;
 - clock_settime and its family: the clocks;
 - memfd_*, shm*, sem*, msg*, mq_*, mlock*: memory that no process's resident set shows;
@@ -27,6 +28,7 @@ ARG_SECOND, ARG_THIRD = 1, 2
 PERSONALITIES = (0x0, 0xFFFFFFFF)  # PER_LINUX, and the question which one it is: no READ_IMPLIES_EXEC
 TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x540F)  # TCGETS, TIOCGWINSZ, TIOCGPGRP; TIOCSTI writes to a terminal
 FILE_IOCTLS = (0x541B, 0x5421, 0x5450, 0x5451)  # FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+SOCKET_OPTIONS = (socket.SO_REUSEADDR, socket.SO_KEEPALIVE, socket.SO_PASSCRED)
 
 PROCESSES = """
     fork vfork execve execveat exit exit_group wait4 waitid kill tkill tgkill getpid getppid gettid getpgid getpgrp
@@ -56,8 +58,8 @@ FILES = """
     epoll_wait epoll_wait_old epoll_pwait epoll_pwait2
 """
 LOCAL_SOCKETS = """
-    bind listen accept accept4 connect shutdown getsockname getpeername getsockopt setsockopt send recv sendto recvfrom
-    sendmsg recvmsg sendmmsg recvmmsg
+    bind listen accept accept4 connect shutdown getsockname getpeername getsockopt send recv sendto recvfrom sendmsg
+    recvmsg sendmmsg recvmmsg
 """
 
 
@@ -82,6 +84,9 @@ def build() -> bytes:
     equal, masked = pyseccomp.EQ, pyseccomp.MASKED_EQ
     for name in ("socket", "socketpair"):
         allow(name, pyseccomp.Arg(0, equal, socket.AF_UNIX))
+    level = pyseccomp.Arg(ARG_SECOND, equal, socket.SOL_SOCKET)
+    for option in SOCKET_OPTIONS:
+        allow("setsockopt", level, pyseccomp.Arg(ARG_THIRD, equal, option))
     allow("clone", pyseccomp.Arg(0, masked, NAMESPACE_FLAGS, 0))
     allow("mknod", pyseccomp.Arg(ARG_SECOND, masked, S_IFMT, S_IFIFO))
     allow("mknodat", pyseccomp.Arg(ARG_THIRD, masked, S_IFMT, S_IFIFO))

@@ -16,6 +16,7 @@ PROC = pathlib.Path("/proc")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 FIRST_OF_TIMES = 11  # utime, stime, cutime, cstime among the fields behind the command's name (proc(5))
+SOCKET_BYTES = pathlib.Path("/proc/sys/net/core/wmem_default")  # what the kernel keeps of a socket's unread data
 GONE = (FileNotFoundError, ProcessLookupError, PermissionError)  # while we read
 
 
@@ -66,6 +67,15 @@ def files(first: int, folder: str) -> Files:
     except GONE:
         return Files(0, 0)
     return Files((found.f_blocks - found.f_bfree) * found.f_frsize, found.f_files - found.f_ffree)
+
+
+def socket_bytes(first: int) -> int:
+    """What the sockets of the network namespace of `first` may hold of the kernel's memory."""
+    try:
+        lines = (PROC / str(first) / "net" / "sockstat").read_text().splitlines()
+    except GONE:
+        return 0
+    return int(lines[0].split()[-1]) * int(SOCKET_BYTES.read_text())  # sockets: used 3
 
 
 def _times(process: int) -> list[int]:

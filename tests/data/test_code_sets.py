@@ -1,17 +1,28 @@
 """Tests of programs out of the columns that published data sets have."""
 
 import base64
+import builtins
+import collections
 import json
+import pathlib
 import pickle
+import sys
 import typing
 import zlib
 
 import pytest
 
-from r1jax.config import DataConfig
-from r1jax.data.code_sets import FORMS
+from r1jax.config import CodeConfig, DataConfig
+from r1jax.data.code_sets import FORMS, PRELUDE
 from r1jax.data.records import DataError
 from r1jax.data.sources import load
+from r1jax.rewards.code.calls import grade_calls
+from r1jax.rewards.code.tests import read_tests
+from r1jax.rewards.verdicts import Status
+from r1jax.sandbox import Sandbox
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "sandbox"))
+from jail_marks import needs_jail  # noqa: E402
 
 
 def loaded(tmp_path, form, **columns):
@@ -54,7 +65,12 @@ def test_mbpp_calls_the_function_that_the_program_does_not_bring_along(tmp_path,
     line = "assert math.floor(len(set(similar((1,), (1,))))) == 1"
     record = loaded(tmp_path, "mbpp", text="Write a function.", test_list=[line], **setup)
     assert record["tests"] == {"kind": "assertions", "program": program, "function": "similar"}
-    assert record["question"] == "Write a function."
+    assert record["question"] == f"Write a function.\n\n```python\n{line}\n```"
+
+
+def test_mbpp_may_call_a_function_by_a_built_in_s_name(tmp_path):
+    record = loaded(tmp_path, "mbpp", text="Add.", test_list=["assert sum(10,15) == 6"])  # MBPP/126
+    assert record["tests"]["function"] == "sum"
 
 
 def test_apps_has_standard_input_or_calls(tmp_path):
@@ -62,12 +78,70 @@ def test_apps_has_standard_input_or_calls(tmp_path):
     assert loaded(tmp_path, "apps", input_output=json.dumps(pairs))["tests"] == {
         "kind": "stdio",
         "cases": [{"input": "1 2\n", "output": "3\n"}, {"input": "3\n4", "output": "7"}],
+        "prelude": PRELUDE,
     }
-    calls = {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [[3], 7]}
+    calls = {"fn_name": "add", "inputs": [[1, 2], [{"3": 4}, {"a": 4}]], "outputs": [[3], [7]]}
     starter = "class Solution:\n    def add(self, a, b):\n"
-    tests = loaded(tmp_path, "apps", input_output=calls, starter_code=starter)["tests"]
-    assert tests["function"] == "Solution.add"
-    assert tests["cases"] == [{"args": [1, 2], "expected": 3}, {"args": [3, 4], "expected": 7}]
+    record = loaded(tmp_path, "apps", question="Add.", input_output=calls, starter_code=starter)
+    assert record["tests"] == {
+        "kind": "calls",
+        "function": "Solution.add",
+        "cases": [{"args": [1, 2], "expected": 3}, {"args": [{3: 4}, {"a": 4}], "expected": 7}],
+        "prelude": PRELUDE,
+    }
+    assert record["question"] == f"Add.\n\n```python\n{starter}```"
+
+
+def test_lists_of_one_item_are_results_where_others_are_longer(tmp_path):
+    calls = {"fn_name": "f", "inputs": [[1], [2]], "outputs": [[3], [4, 5]]}
+    record = loaded(tmp_path, "apps", question="Find f.", input_output=calls)
+    assert [case["expected"] for case in record["tests"]["cases"]] == [[3], [4, 5]]
+    assert "def f(...)" in record["question"]
+
+
+def test_outputs_with_fractions_are_compared_as_numbers(tmp_path):
+    def compare(outputs, **fields):
+        pairs = {"inputs": [["1"], ["2"]], "outputs": outputs, **fields}
+        return loaded(tmp_path, "apps", input_output=pairs)["tests"].get("compare")
+
+    assert compare(["1", "0.50"]) == compare([1, [[0.5]]], fn_name="f") == "numbers"
+    assert compare(["1", "1."]) is compare([1, "a.b"], fn_name="f") is None
+
+
+def test_the_prelude_has_what_contests_have_and_python_s_own_names_as_they_are():
+    names = {}
+    exec(PRELUDE, names)
+    assert not [
+        name
+        for name in dir(builtins)
+        if not name.startswith("__") and names.get(name, 0) not in (0, getattr(builtins, name))
+    ]
+    assert names["Counter"] is collections.Counter
+    assert names["bisect"].bisect_left is names["bisect_left"]
+    assert {"List", "Optional", "deque", "heappush", "gcd", "reduce", "xor", "re", "sys"} <= set(names)
+
+
+@needs_jail
+def test_programs_as_the_sets_have_them(tmp_path):
+    starter = "class Solution:\n    def total(self, values: List[int]) -> float:\n        "
+    calls = {"fn_name": "total", "inputs": [[[1, 2]], [[0.1, 0.2]]], "outputs": [3, 0.3]}
+    method = loaded(tmp_path, "apps", input_output=calls, starter_code=starter)["tests"]
+    function = loaded(tmp_path, "apps", input_output={"fn_name": "gcd", "inputs": [[4, 6]], "outputs": [[2]]})["tests"]
+    with Sandbox(tested=True) as sandbox:
+
+        def status(program, tests):
+            read = read_tests({"tests": tests})
+            return grade_calls(
+                sandbox, read.prelude + program, read, CodeConfig(wall_seconds=20.0, cpu_seconds=10.0)
+            ).status
+
+        assert (
+            status(f"{starter}return accumulate_all(values)\naccumulate_all = lambda x: reduce(add, x)", method)
+            is Status.CORRECT
+        )
+        assert status(f"{starter}return 3", method) is Status.WRONG
+        assert status("def gcd(a, b): return math.gcd(a, b)", function) is Status.CORRECT
+        assert status("pass", function) is Status.WRONG  # the module's own is not the program's
 
 
 def test_livecodebench_unpacks_its_private_cases(tmp_path):
@@ -90,7 +164,7 @@ def test_livecodebench_calls_a_method_with_an_argument_a_line(tmp_path):
         starter_code="class Solution:\n    def go(self, values, word):",
     )
     case = {"args": [[1, 2], "a"], "expected": [True]}
-    assert record["tests"] == {"kind": "calls", "function": "Solution.go", "cases": [case]}
+    assert record["tests"] == {"kind": "calls", "function": "Solution.go", "cases": [case], "prelude": PRELUDE}
 
 
 def test_open_r1_has_standard_input(tmp_path):
@@ -110,7 +184,7 @@ class Reaches:
     [
         ("humaneval", {"prompt": "x"}, "test"),
         ("humaneval", {"prompt": 1, "test": "", "entry_point": ""}, "prompt is no text"),
-        ("mbpp", {"test_list": ["assert len([]) == 0"]}, "calls a function"),
+        ("mbpp", {"test_list": ["assert 0 == 0"]}, "calls a function"),
         ("mbpp", {"test_list": ["assert ((("]}, "SyntaxError"),
         ("apps", {"input_output": "{"}, "JSONDecodeError"),
         ("apps", {"input_output": {"inputs": ["1"], "outputs": []}}, "1 inputs and 0 outputs"),

@@ -264,6 +264,7 @@ def test_a_loop_of_the_test_does_not_end_early(sandbox):
         "assert f(1) == 1\nimport sys\nsys.exit()",
         "assert f(lambda x: x) == 1",
         "return",
+        "assert math.isclose(f(1), 1)",  # what the candidate calls math is not asked
     ],
 )
 def test_broken_tests_are_masked(sandbox, test):

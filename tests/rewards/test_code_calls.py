@@ -196,9 +196,18 @@ def test_arguments_that_cannot_be_sent_are_the_record_s_fault(sandbox):
     deep = []
     for _ in range(200):
         deep = [deep]
-    graded = grade(sandbox, HONEST, ([deep, 1], 1))
-    assert graded.status is Status.VERIFIER_ERROR
-    assert "deeper" in graded.detail
+    for case in (([deep, 1], 1), ([1, 1], deep)):  # what cannot be sent cannot come back
+        graded = grade(sandbox, HONEST, case)
+        assert graded.status is Status.VERIFIER_ERROR
+        assert "deeper" in graded.detail
+
+
+@needs_jail
+def test_a_long_expected_value_may_be_returned(sandbox):
+    config, pairs = dataclasses.replace(CONFIG, output_kib=1), [[1, 2]] * 2000
+    program = "def add(a, b):\n    return [(1, 2)] * a"
+    assert grade(sandbox, program, ([2000, 0], pairs), config=config).status is Status.CORRECT
+    assert grade(sandbox, program, ([2000, 0], 7), config=config).status is Status.OVER_LIMIT
 
 
 # Comparison, without jails.
@@ -224,6 +233,7 @@ def is_same(expected, value, compare="exact", tolerance=1e-6):
         ([], []),
         ({}, {}),
         ({"a": [1], "b": {}}, {"b": {}, "a": (1,)}),
+        ({"1": "a", "-2": "b"}, {-2: "b", 1: "a"}),  # JSON has no keys but texts
     ],
 )
 def test_equal_values(expected, value):
@@ -251,7 +261,10 @@ def test_equal_values(expected, value):
         ({}, []),
         ({"a": 1}, {"a": 1, "b": 2}),
         ({"a": 1, "b": 2}, {"a": 1}),
-        ({"1": 1}, {1: 1}),
+        ({"1": 1}, {True: 1}),
+        ({"1": 1}, {1.0: 1}),
+        ({"1": 1}, {1: 1, "1": 1}),
+        ({"1": 1, "2": 1}, {1: 1, "1": 1}),
         ({"a": 1}, {("a",): 1}),
         ([0, 1], range(2)),
         ({"tuple": []}, ()),

@@ -24,7 +24,7 @@ ANY_BYTES = st.binary(max_size=40) | st.lists(
         ("tokens", b"1 2\n3\n", b" 1\t 2  \r\n3\n\n\n", True),
         ("tokens", b"1 2\n3\n", b"1 2 3\n", False),  # another line
         ("tokens", b"1\n\n2\n", b"1\n2\n", False),  # a blank line may be an answer
-        ("tokens", b"\n1\n", b"1\n", False),
+        ("tokens", b"\n1\n\n", b" \r\n1", True),
         ("tokens", b"", b" \n\n", True),
         ("tokens", b"1.0", b"1", False),
         ("tokens", "1\u00a02".encode(), b"1 2", False),  # another sign, not a space

@@ -90,6 +90,15 @@ def test_imports_from_the_future_come_before_a_prelude():
     compile(extract_program(block("from __future__ import annotations\na: b = 1"), "p = 1\n"), "", "exec")
 
 
+@pytest.mark.parametrize("docstring", ['"""One.\n\n\'Two\'."""', "r'''One.'''", "'One.'", '# c\n"One."  '])
+@pytest.mark.parametrize("future", ["annotations", "(annotations)", "(\n    annotations,\n    division,\n)  # both"])
+def test_a_docstring_may_stand_before_imports_from_the_future(docstring, future):
+    code = f"{docstring}\n\nfrom __future__ import {future}\na: b = c\n"
+    names = {}
+    exec(compile(extract_program(block(code), "c = 1\n"), "", "exec"), names)
+    assert names["a"] == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -102,6 +111,9 @@ def test_imports_from_the_future_come_before_a_prelude():
         "<answer>" * 100_000,
         "</think>" * 10_000 + f"{FENCE}python\n\ud800\0\n{FENCE}",
         block("#\n" * 400_000 + "from __future__ import x"),
+        block("from __future__ import (\n" * 40_000),
+        block("'''" * 300_000 + "from __future__ import x"),
+        block("'''" + "''' #" * 200_000 + "from __future__ import x"),
         " " * 500_000 + f"{FENCE}\n" + (" " * 300 + "a\n") * 3000 + f"{FENCE}\n",
         block("x" * MOST_PROGRAM_CHARS),
     ],

@@ -6,7 +6,7 @@ import pytest
 from code_cases import CONFIG, needs_jail, stdio
 
 from r1jax.errors import UserError
-from r1jax.rewards.code.stdio import grade_stdio
+from r1jax.rewards.code.stdio import TOGETHER, grade_stdio
 from r1jax.rewards.code.tests import MOST_CASE_BYTES, StdioTests, fingerprint, first_tests, num_tests, read_tests
 from r1jax.rewards.verdicts import Status
 from r1jax.sandbox import Result, Sandbox
@@ -190,6 +190,14 @@ def test_a_broken_checker_is_not_the_candidates_fault(sandbox, checker):
 
 
 @needs_jail
+def test_a_checker_that_rejects_the_expected_output_is_none_to_be_crashed(sandbox):
+    """Where a right answer could not be told, a crash of the checker must not be a way out of being graded."""
+    tests = stdio(("15", "none given"), checker=CHECKER.replace("assert", "if factors[0] == 'none': sys.exit(1)\n#"))
+    for printed, status in (("3 5", Status.CORRECT), ("2 2", Status.WRONG), ("a b", Status.WRONG), ("", Status.WRONG)):
+        assert grade(sandbox, f"print({printed!r})", tests).status is status, printed
+
+
+@needs_jail
 def test_what_makes_a_checker_exceed_its_limits_is_over_limit(sandbox):
     checker = "n = int(open('output.txt').read())\nx = bytes(n)\nwhile n > 10:\n    pass"
     config = dataclasses.replace(CONFIG, cpu_seconds=1.0)
@@ -206,7 +214,55 @@ def test_a_checker_gets_bytes_as_they_were_printed(sandbox):
     assert grade(sandbox, program, stdio(("", "x"), checker=checker)).status is Status.CORRECT
 
 
+@needs_jail
+def test_what_programs_of_contests_rely_on(sandbox):
+    memo = """
+import functools, sys, threading
+sys.setrecursionlimit(10**6)
+@functools.cache
+def f(n):
+    return n and 1 + f(n - 1)
+"""
+    thread = "threading.stack_size(2**28)\nthreading.Thread(target=lambda: print(f(int(input())))).start()"
+    for program, given, wanted in (
+        (f"{memo}print(f(int(input())))", "50000\n", "50000"),
+        (f"{memo}{thread}", "50000", "50000"),
+        ("print(int(input()) + 1)", "9" * 10_000, "1" + "0" * 10_000),
+        ("import os\nprint(sum(map(int, os.read(0, os.fstat(0).st_size).split())))", "1\r\n2", "3\r\n"),
+        ("import sys\nsys.stdout.write(str(len(sys.stdin.buffer.read())))", "x" * 2**20, str(2**20)),
+        (
+            "if __name__ == '__main__':\n    try:\n        while True: print(input())\n    except EOFError: pass",
+            "a\nb",
+            "a\nb",
+        ),
+    ):
+        graded = grade(sandbox, program, stdio((given, wanted)))
+        assert graded.status is Status.CORRECT, (program, graded)
+
+
 # No jail.
+
+
+def test_tests_without_an_output_are_no_tests():
+    for blank in ("", " \n"):
+        assert outcome(grade(None, "pass", stdio(("1", blank), ("2", "")))) == (0, 2, Status.VERIFIER_ERROR)
+
+
+@pytest.mark.parametrize("fields", [{}, {"checker": "pass"}])
+def test_no_more_outputs_are_kept_than_those_of_some_tests(fields):
+    class Endless(Broken):
+        def run_batch(self, jobs, *, until=None):
+            most.append(len(jobs))
+            return super().run_batch(jobs, until=until)
+
+    most = []
+    tests = stdio(*(("1", "2") for _ in range(100)), **fields)
+    assert outcome(grade(Endless(*[RIGHT] * 200), DOUBLE, tests)) == (100, 100, Status.CORRECT)
+    assert max(most) == TOGETHER
+    most.clear()
+    wrong = [Result(Ended.FINISHED, exit_code=1)] * 200
+    assert outcome(grade(Endless(*[RIGHT] * (2 * TOGETHER), *wrong), DOUBLE, tests))[2] is Status.WRONG
+    assert sum(most) < 100  # the first failure is the last
 
 
 class Broken:

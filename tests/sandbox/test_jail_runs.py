@@ -29,6 +29,29 @@ with Sandbox(tested=True) as sandbox:
 """
 
 
+# What is written to a socket and not read is the kernel's: in no process's memory.
+SOCKETS = """
+import os, socket, time
+for _ in range(20):
+    if os.fork() == 0:
+        kept = [end for _ in range(25) for end in socket.socketpair()]
+        for end in kept:
+            end.setblocking(False)
+            try:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**24)
+                os._exit(print("a longer buffer", flush=True))
+            except OSError:
+                pass
+            try:
+                while end.send(bytes(2**16)):
+                    pass
+            except BlockingIOError:
+                pass
+        time.sleep(10)
+time.sleep(10)
+"""
+
+
 @pytest.fixture(scope="module")
 def sandbox():
     with Sandbox(tested=True) as box:
@@ -91,6 +114,7 @@ UNHURRIED = changed(wall_seconds=20.0, cpu_seconds=10.0)  # a busy machine start
         ),
         ("print(1)\nexit()\nprint(2)", "1"),
         ("print(1)\nquit(0)\nprint(2)", "1"),
+        ("import os\nprint(os.path.basename(__file__))", "program.py"),
     ],
 )
 def test_an_ordinary_program_works(sandbox, source, printed):
@@ -139,6 +163,7 @@ def test_what_a_result_says_of_cost(sandbox):
         ("while True:\n    pass", changed(wall_seconds=0.3), Status.OVER_TIME),
         ("while True:\n    pass", changed(cpu_seconds=0.3, wall_seconds=20), Status.OVER_TIME),
         ("x = bytearray(2**30)", UNHURRIED, Status.OVER_MEMORY),
+        (SOCKETS, UNHURRIED, Status.OVER_MEMORY),
         ("print('x' * 10**7)", UNHURRIED, Status.OVER_OUTPUT),
         ("import ctypes\nctypes.string_at(0)", UNHURRIED, Status.CRASHED),
         ("open('f', 'wb').write(bytes(2 * 8 * 2**20))", UNHURRIED, Status.FINISHED),  # an OSError
@@ -149,6 +174,7 @@ def test_the_statuses(sandbox, source, limits, status):
     assert result.status is status, (result, result.stderr)
     assert not result.ok
     assert result.wall_seconds < 10
+    assert b"longer buffer" not in result.stdout
 
 
 def test_output_is_kept_up_to_the_limit(sandbox):

@@ -1,8 +1,8 @@
 """Questions that an evaluation set also asks: n-gram decontamination.
 
-A question is contaminated where it has n words in a row (10, as for DeepSeek-R1: arXiv 2501.12948v2, D.1) in common with an
-evaluation question; Chinese counts by characters. An evaluation question of 8 to n - 1 words is looked for as a
-whole; a shorter one, and a question that is itself shorter than n words, must be equal, word for word.
+A question is contaminated where it has n words in a row (10, as for DeepSeek-R1: arXiv 2501.12948v2, D.1) in common
+with an evaluation question; Chinese counts by characters. An evaluation question of 8 to n - 1 words is looked for as
+a whole; a shorter one, and a question that is itself shorter than n words, must be equal, word for word.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ that passes costs one process. A program can write what answers it likes: they a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from r1jax.sandbox.jobs import Status as Ended
 
 MODULES = ("plain_data", "channel", "candidate")
 OUTCOMES = {word.encode(): word for word in (candidate.VALUE, candidate.RAISED, candidate.ENDED)}
+SPACING = 8  # an answer may be so many times as long as the expected one and still be the same: (1, 2) and [1, 2]
 HEXADECIMAL = re.compile("-?0x[0-9a-f]+")
 MALFORMED = object()
 LONGEST_DETAIL = 500
@@ -36,18 +38,21 @@ def grade_calls(sandbox: Sandbox, program: str, tests: CallTests, config: CodeCo
     Args:
       sandbox: any backend.
       program: the candidate's source, prelude included; any text.
-      tests: the cases; VERIFIER_ERROR where their arguments are no plain data, or too much of it.
+      tests: the cases; VERIFIER_ERROR where they are no plain data, or too much of it.
       config: the limits of one case, and whether the first failure is the last.
     """
     try:
         lines = [plain_data.encode((case.args, dict(case.kwargs))) for case in tests.cases]
+        longest = max(len(plain_data.encode(case.expected).encode("utf-8", "surrogatepass")) for case in tests.cases)
     except plain_data.NotPlain as error:
-        return Graded(0, len(tests.cases), Status.VERIFIER_ERROR, f"arguments of a case: {error}")
+        return Graded(0, len(tests.cases), Status.VERIFIER_ERROR, f"a case: {error}")
+    limits, most = limits_of(config), min(SPACING * longest, plain_data.MOST_BYTES)
+    limits = dataclasses.replace(limits, output_bytes=max(limits.output_bytes, most))
     grader = _Grader(tests, tests.compare or config.compare, config)
     while not grader.done:
         source = f"{bundle(MODULES, 'answer_all')}answer_all({program!r}, {tests.function!r}, {grader.next})\n"
         stdin = "\n".join(lines[grader.next :])
-        result = sandbox.run(Job(source=source, stdin=stdin, limits=limits_of(config)))
+        result = sandbox.run(Job(source=source, stdin=stdin, limits=limits))
         if result.status is Ended.INFRASTRUCTURE_ERROR:
             return Graded(0, len(lines), Status.INFRASTRUCTURE_ERROR, result.detail)
         grader.take(result)
@@ -134,7 +139,8 @@ def same(expected: Any, tree: Any, compare: str, tolerance: float) -> bool:
     """Whether a call has returned what was expected. Linear in their sizes, whatever the candidate has sent.
 
     Args:
-      expected: a JSON value: a list is equal to a list and to a tuple, True is not 1, keys are texts.
+      expected: a JSON value: a list is equal to a list and to a tuple, True is not 1, keys are texts, and
+        those of integers are equal to these: JSON has no others.
       tree: the value as plain_data.parse gives it.
       compare: "exact": 1 is not 1.0. "tokens": it is. "numbers": |difference| <= tolerance * max(1, |expected|),
         except that two integers are equal or not; as in compare.py, an infinity equals itself, and so does a NaN.
@@ -148,9 +154,9 @@ def same(expected: Any, tree: Any, compare: str, tolerance: float) -> bool:
         return type(number) in (int, float) and _same_number(expected, number, compare, tolerance)
     if isinstance(expected, Mapping):
         flat = content if kind == "dict" and type(content) is list else [None]
-        names = flat[::2]
-        if len(flat) != 2 * len(expected) or not all(type(name) is str for name in names):
+        if len(flat) != 2 * len(expected) or not all(type(name) in (str, int) for name in flat[::2]):
             return False
+        names = map(str, flat[::2])
         found = dict(zip(names, flat[1::2], strict=True))
         return found.keys() == expected.keys() and all(
             same(one, found[name], compare, tolerance) for name, one in expected.items()

@@ -25,7 +25,7 @@ def same_output(expected: bytes, printed: bytes, compare: Compare, tolerance: fl
     Args:
       expected, printed: whole outputs.
       compare: "exact": the same bytes, newlines at the end aside. "tokens": the same words, line by line; spacing
-        within a line and blank lines at the end do not count. "numbers": as "tokens", where words may also be
+        within a line and blank lines at either end do not count. "numbers": as "tokens", where words may also be
         close numbers.
       tolerance: of "numbers": |difference| <= tolerance * max(1, |expected|). Two integers are equal or not; an
         infinity equals itself, and so does a NaN.
@@ -39,7 +39,7 @@ def same_output(expected: bytes, printed: bytes, compare: Compare, tolerance: fl
 
 
 def _same_lines(expected: bytes, printed: bytes, same: Callable[[bytes, bytes], bool]) -> bool:
-    left, right = expected.rstrip().split(b"\n"), printed.rstrip().split(b"\n")
+    left, right = expected.strip().split(b"\n"), printed.strip().split(b"\n")
     return len(left) == len(right) and all(
         _same_words(one.split(), other.split(), same) for one, other in zip(left, right, strict=True)
     )

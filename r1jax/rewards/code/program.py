@@ -9,7 +9,9 @@ from r1jax.text.answers import after_thinking, answer_tag
 LABELS = frozenset({"python", "py", "python3", "py3"})
 MOST_PROGRAM_CHARS = 2**20  # a longer one is a degenerate loop
 FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})(.*)$", re.MULTILINE)
-FUTURE_IMPORTS = re.compile(r"(?:[ \t]*(?:#[^\n]*|from __future__ import [^\n]*)?\n)*")
+IDLE_LINES = r"(?:[ \t]*(?:#[^\n]*|from __future__ import (?:\([^)]{0,500}\)[^\n]*|[^\n]*))?\n)*"
+DOCSTRING = r"""[rRuU]?(?:"{3}.*?"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*')[ \t]*\n"""
+FUTURE_IMPORTS = re.compile(f"{IDLE_LINES}(?:{DOCSTRING}{IDLE_LINES})?", re.DOTALL)
 
 
 def extract_program(completion: str, prelude: str = "") -> str | None:

@@ -154,7 +154,9 @@ class Namespace(dict):
     remote = None
 
     def __missing__(self, name):
-        if self.remote is None or name.startswith("__") or hasattr(builtins, name):
+        # A module that the test has forgotten to import would be the candidate's word on what is close or equal.
+        known = hasattr(builtins, name) or name in sys.stdlib_module_names
+        if self.remote is None or name.startswith("__") or known:
             raise KeyError(name)
         try:
             return self.remote.read(None, name)
@@ -249,6 +251,6 @@ def _words(error):
         trace = trace.tb_next
     try:
         words = str(error)
-    except Exception:  # of an integer of more than 4300 digits
+    except Exception:  # of a class of the test's own
         words = ""
     return f"line {line} of the test: {type(error).__name__}: {words}"
