@@ -93,6 +93,7 @@ def by_chain_rule(name):
     return visit(separate(params(model))[1], full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mesh_name"),
     [
@@ -180,6 +181,7 @@ def _plain_logps(tree, rows):
     return jnp.take_along_axis(logps_BTV, rows["targets"][..., None], axis=-1)[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mesh_name"),
     [

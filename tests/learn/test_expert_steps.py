@@ -20,6 +20,8 @@ from r1jax.learn.state import init_state, state_shardings
 from r1jax.models import decoder, moe
 from r1jax.parallel.mesh import make_mesh
 
+pytestmark = pytest.mark.slow  # steps of mixtures over many meshes
+
 SAME = 1e-5  # |delta gradient| / |gradient|, in float32
 RATE = 0.125  # a power of two: biases move by it exactly
 _COMMON = dataclasses.replace(

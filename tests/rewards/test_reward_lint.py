@@ -15,10 +15,11 @@ from r1jax.rewards.lint.styles import STYLES, THINKING
 
 CONFIG = RewardsConfig(workers=2, deadline_seconds=5.0)
 APART = [name for name in routing.REWARDS if routing.resolve(name, CONFIG).isolation is not None]
+LONG = [*APART, "repetition", "short_text"]  # they take many seconds each
 
 
 def named(name):
-    return pytest.param(name, marks=[pytest.mark.slow] if name in APART else [])
+    return pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
 
 
 @pytest.mark.parametrize("name", [named(name) for name in routing.REWARDS])
@@ -33,7 +34,7 @@ def test_nothing_is_found_in_a_reward_of_ours(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in routing.REWARDS if name not in APART])
-def test_a_megabyte_takes_a_reward_of_ours_a_second(name):
+def test_a_megabyte_takes_a_reward_of_ours_no_more_than_linear_time(name):
     report = lint([name], CONFIG, attacks=(), stress=True)
     if report.rewards[0].not_run is not None:
         pytest.skip(f"{name} is not run: {report.rewards[0].not_run}")
@@ -60,8 +61,8 @@ def test_a_megabyte_takes_a_reward_of_ours_a_second(name):
         ("masks_what_it_cannot_read", "control characters, halves of characters"),
         ("depends_on_the_order", "the batch in reverse order"),
         ("depends_on_the_call", "the same batch again"),
-        ("quadratic", "linear time"),
-        ("exponential", "linear time"),
+        pytest.param("quadratic", "linear time", marks=pytest.mark.slow),
+        pytest.param("exponential", "linear time", marks=pytest.mark.slow),
         ("raises_key_error", "a record of another kind"),
         ("think_tags_somewhere", "thinking that is never closed"),
         ("loose_format", "text before the thinking"),
@@ -77,6 +78,7 @@ def test_a_hole_is_found(name, check):
     assert report.rewards[0].cell(check).endswith("!")
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_sound_rewards_of_a_users_own():
     for name in ("sound", "IN_THREADS", "above_its_group"):
         report = lint([f"broken_rewards:{name}"], CONFIG, stress=False)
@@ -110,6 +112,7 @@ def test_every_attack_builds_something_and_has_a_name_of_its_own():
                 assert style.honest(probe) not in attack.build(probe, style), (attack.name, probe.name)
 
 
+@pytest.mark.slow
 def test_own_records_are_probes(tmp_path, capsys, monkeypatch):
     file = tmp_path / "probes.jsonl"
     file.write_text(json.dumps({"record": {"id": "own", "colour": "red"}, "right": "red", "wrong": "blue"}) + "\n")

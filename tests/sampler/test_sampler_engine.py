@@ -286,6 +286,7 @@ def test_eight_devices_sample_what_one_samples(axes):
         np.testing.assert_allclose(sharded[name].logps, single[name].logps, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_experts_and_latent_caches_sample_the_same_on_eight_devices():
     rope = RopeConfig(scaling="yarn", factor=4.0, original_max_positions=16, mscale_all_dim=1.0, neighbours=True)
     model = dataclasses.replace(

@@ -20,6 +20,8 @@ from r1jax.stages.session import Session
 from r1jax.stages.weights import first_params, load_merged, load_params, load_trained
 from r1jax.workdir import Workdir
 
+pytestmark = pytest.mark.slow  # whole runs with adapters
+
 STAGE = dataclasses.replace(with_loss(ZERO, kl_coefficient=0.1), reference_refresh_every=2, num_steps=4)
 
 

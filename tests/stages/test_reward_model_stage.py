@@ -222,6 +222,7 @@ def test_a_run_of_reward_models_alone_starts_from_folders_and_goes_on_from_them(
         opened(dataclasses.replace(alone, stages=(SHORT_BASE,)), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_with_adapters_the_base_is_shared_and_adapters_and_head_are_saved(tmp_path, monkeypatch):
     config = of_pairs(tmp_path)
     model = dataclasses.replace(config.model, remat="dots", lora=LoraConfig(rank=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from r1jax.rewards.lint.grading import Grader, Hang, Outcome, is_refusal, item_of
 from r1jax.rewards.lint.probes import Probe
@@ -13,8 +13,9 @@ from r1jax.rewards.lint.styles import Style
 from r1jax.rewards.verdicts import Item, Status
 
 ASKED_ALONE = 40  # completions that are scored again by themselves
-SIZES = (2**14, 2**20)  # the short ones find what is so slow that it had to be interrupted
-MOST_SECONDS = 1.0  # of CPU, for a megabyte
+SHORT, LONG = 2**14, 2**20  # characters; the short ones find what is so slow that it had to be interrupted
+MOST_SECONDS = 1.0  # of CPU, for the short ones; and for the long ones, before their growth is looked at
+MOST_GROWTH = 24.0  # from an eighth to the whole: 8 is linear, 64 quadratic
 ENOUGH = 2  # findings: each may have taken seconds
 UNITS = (
     "a", "9", " ", "\n", "的", "\ud800", "{", "(", "$", "`", "\\", "1,", ". ", "wait, ", "1 + ", "A) ", '{"', "\\(",
@@ -59,24 +60,37 @@ def says_the_same_again(grader: Grader, items: Sequence[Item]) -> list[Finding]:
 
 
 def takes_linear_time(grader: Grader, probe: Probe, style: Style) -> list[Finding]:
-    """A megabyte of anything within a second of CPU: alone, and as thinking and answer."""
+    """A megabyte of anything takes about eight times as long as an eighth of it: alone, and as thinking and answer."""
     findings = []
     places = (lambda text: text, lambda text: style.join(text, text))
-    for unit, place, size in itertools.product(UNITS, places, SIZES):
-        text = place(unit * (size // len(unit)))
-        item = Item(probe.record, text, num_tokens=size // 4, tokens=(7,) * (size // 4), judged=Status.WRONG)
+    for unit, place in itertools.product(UNITS, places):
+
+        def seconds(size: int, unit: str = unit, place: Callable[[str], str] = place) -> float:
+            text = place(unit * (size // len(unit)))
+            item = Item(probe.record, text, num_tokens=size // 4, tokens=(7,) * (size // 4), judged=Status.WRONG)
+            return grader.seconds(item)
+
         try:
-            seconds = grader.seconds(item)
-            if seconds > MOST_SECONDS:  # or was the machine busy?
-                seconds = min(seconds, grader.seconds(item))
-            problem = f"{size} characters took {seconds:.1f} s: expected 1 s for a megabyte at most"
+            problem = _slowness(seconds)
         except Exception as error:
-            seconds, problem = MOST_SECONDS + 1, raised(error)
-        if seconds > MOST_SECONDS:
-            findings.append(Finding("linear time", problem, probe.name, style.name, text[:60]))
+            problem = raised(error)
+        if problem:
+            findings.append(Finding("linear time", problem, probe.name, style.name, place(unit * 20)[:60]))
         if len(findings) == ENOUGH:
             break
     return findings
+
+
+def _slowness(seconds: Callable[[int], float]) -> str:
+    """What is wrong with how CPU time grows with the size; "" where nothing is. Other work on the machine may double a
+    time, so what looks slow is looked at twice.
+    """
+    if seconds(SHORT) > MOST_SECONDS and (slow := seconds(SHORT)) > MOST_SECONDS:
+        return f"{SHORT} characters took {slow:.1f} s of CPU"
+    if seconds(LONG) < MOST_SECONDS:
+        return ""
+    part, whole = (min(seconds(size) for _ in range(2)) for size in (LONG // 8, LONG))
+    return "" if whole < MOST_GROWTH * part else f"{LONG} characters took {whole / part:.0f} x as long as an eighth"
 
 
 def _plain(outcome: Outcome) -> object:

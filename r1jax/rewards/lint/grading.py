@@ -116,7 +116,10 @@ def is_refusal(outcome: Outcome) -> bool:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises Hang in the body after `seconds`; only in a main thread, and only where Python itself computes."""
+    """Raises Hang in the body after `seconds` of CPU, or ten times as long on the clock: other programs may be running.
+
+    Only in a main thread, and only where Python itself computes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -124,13 +127,17 @@ def time_limit(seconds: float) -> Iterator[None]:
     def ring(number: int, frame: object) -> None:
         raise Hang(f"it did not come back within {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    clocks = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, 10 * seconds))
+    before = [(number, signal.signal(number, ring)) for _, number, _ in clocks]
+    for clock, _, limit in clocks:
+        signal.setitimer(clock, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for clock, _, _ in clocks:
+            signal.setitimer(clock, 0)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _without_set(record):
