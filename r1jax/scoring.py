@@ -46,6 +46,7 @@ class SampleResult:
       language_share: share of words in the prompt's language; None where not measured.
       masked: whether grading failed for a reason that is not the completion's.
       reflection_words: how many words such as "wait" it has; None where not counted.
+      no_answer: whether it gives none; None: where `answer` is None. (A program is an answer, and no text to vote on.)
     """
 
     correct: bool
@@ -56,6 +57,7 @@ class SampleResult:
     language_share: float | None = None
     masked: bool = False
     reflection_words: int | None = None
+    no_answer: bool | None = None
 
 
 def pass_at_1(correct: Sequence[bool]) -> float:
@@ -177,7 +179,7 @@ def summarize(
         "language_consistency": _mean([one.language_share for one in every]),
         "reflection_words": _mean([one.reflection_words for one in every]),
         "truncation_rate": _mean([one.truncated for one in every]),
-        "no_answer_rate": _mean([one.answer is None for one in every]),
+        "no_answer_rate": _mean([one.answer is None if one.no_answer is None else one.no_answer for one in every]),
         "masked_rate": _mean([one.masked for one in every]),
         "k": k,
         "num_prompts": len(samples),

@@ -82,6 +82,7 @@ def get_config() -> RunConfig:
                 evaluation=EvaluationConfig(
                     data=DataConfig(kind="jsonl", path="HumanEval.jsonl.gz", tests_from="humaneval", rewards="code"),
                     samples=4,
+                    answers_vote=False,  # programs are not voted on
                     sampling=SamplingConfig(max_new_tokens=LONGEST),
                     sampler=SAMPLER,
                 ),

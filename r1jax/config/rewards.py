@@ -55,6 +55,12 @@ class SandboxConfig:
             self.url,
         )
         check(
+            self.cgroup is None or (self.backend == "bubblewrap" and not self.unsafe),
+            "rewards.sandbox.cgroup",
+            "None without jails on this host",
+            self.cgroup,
+        )
+        check(
             not self.unsafe or self.backend == "bubblewrap",
             "rewards.sandbox.unsafe",
             "it in the place of bubblewrap",

@@ -23,7 +23,7 @@ def repetition_reward(config: RewardsConfig) -> Reward:
     return Reward(score, low=settings.penalty, high=0.0)
 
 
-def _tokens(item: Item) -> tuple[int, ...]:
+def _tokens(item: Item) -> Sequence[int]:
     if item.num_tokens > 0 and not item.tokens:
         raise RewardError(
             f"record {item.record.get('id')!r}: the repetition reward expects the token ids of the completion "

@@ -40,6 +40,8 @@ class Runners:
     def score(self, name: str, item: Item, then: Then) -> None:
         """Asks for the score of an item by a reward with `isolation` or `threads`; waits while a queue is full."""
         isolation = self._rewards[name].isolation
+        if isolation is not None and not isolation.tokens:
+            item = dataclasses.replace(item, tokens=())
         message = {"operation": "score", "reward": name, "item": item}
         if isolation is None:
             self._send(self._threads_of(name), message, then)

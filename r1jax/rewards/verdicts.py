@@ -40,7 +40,7 @@ class Item:
       group: equal for the completions of one prompt.
       num_tokens: tokens sampled, the end token included.
       truncated: whether the length limit ended it.
-      tokens: their ids, for rewards that read tokens; () where the caller has none.
+      tokens: their ids, for rewards that read tokens; empty where the caller has none.
       judged: what the first judging reward of the set has said, for rewards that come after it.
     """
 
@@ -49,7 +49,7 @@ class Item:
     group: int = 0
     num_tokens: int = 0
     truncated: bool = False
-    tokens: tuple[int, ...] = ()
+    tokens: Sequence[int] = ()
     judged: Status | None = None
 
     @classmethod
@@ -101,6 +101,7 @@ class Isolation:
         the failure the policy's fault. None: it never is.
       key: items of equal keys get equal scores, so they are graded once; None for an item of its own.
       seconds: the deadline of an item that may take longer than rewards.deadline_seconds. None: none may.
+      tokens: whether it reads `Item.tokens`, which workers are sent only then.
     """
 
     warm_up: Callable[[], None]
@@ -108,6 +109,7 @@ class Isolation:
     control: Callable[[Item], bool] | None
     key: Callable[[Item], Hashable | None]
     seconds: Callable[[Item], float] | None = None
+    tokens: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

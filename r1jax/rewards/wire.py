@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import json
 import struct
@@ -12,12 +13,16 @@ MOST_BYTES = 256 * 2**20  # a longer message is a stray write into the pipe, not
 
 
 def encode(message: Any) -> bytes:
-    """The bytes of a message of plain JSON values and of dataclasses of such, which become objects of their fields."""
-    body = json.dumps(message, default=_fields).encode()
+    """The bytes of a message of plain JSON values, of arrays, which become lists, and of dataclasses of such, which
+    become objects of their fields.
+    """
+    body = json.dumps(message, default=_plain).encode()
     return LENGTH.pack(len(body)) + body
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    if isinstance(value, array.array):
+        return value.tolist()
     if not dataclasses.is_dataclass(value):
         raise TypeError(f"a message is of plain JSON values, found a {type(value).__name__}")
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

@@ -58,6 +58,8 @@ class Sandbox:
             raise UserError(f"sandbox: a url goes with an HTTP backend and only there, found {backend} and {url!r}")
         if unsafe and backend != "bubblewrap":
             raise UserError(f"sandbox: unsafe stands in the place of bubblewrap, found it with {backend}")
+        if (core is not None or cgroup is not None) and (unsafe or backend != "bubblewrap"):
+            raise UserError("sandbox: core and cgroup are of jails on this host, found them with another backend")
         self.name: str = "unsafe" if unsafe else backend
         self._url = url
         self._core = core

@@ -105,6 +105,7 @@ def sample_result(one: Graded, prompt: Prompt, language: LanguageConfig) -> scor
         language_share=consistency(item, language) if has_target(item, language) else None,
         masked=one.verdict.masked,
         reflection_words=count_reflection_words(one.text),
+        no_answer=one.verdict.status is Status.NO_ANSWER,
     )
 
 

@@ -5,8 +5,11 @@ They go together, for a reward may compare the completions of a group.
 
 from __future__ import annotations
 
+import array
 import dataclasses
 from collections.abc import Hashable, Sequence
+
+import numpy as np
 
 from r1jax.config import SamplingConfig, TemplateConfig
 from r1jax.data.records import DataError, require
@@ -86,7 +89,7 @@ def sample_and_grade(
             group=index,
             num_tokens=len(completion.tokens),
             truncated=not completion.stopped,
-            tokens=tuple(completion.tokens.tolist()),
+            tokens=array.array("i", completion.tokens.astype(np.int32).tobytes()),  # 4 bytes each, of many
         )
         groups[index].append(((call, index, completion.sample), item))
         if len(groups[index]) == samples:

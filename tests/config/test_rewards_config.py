@@ -6,7 +6,7 @@ import pytest
 
 from r1jax.config import ConfigError, RewardConfig, RewardsConfig
 from r1jax.config.learn import Schedule, constant
-from r1jax.config.rewards import CodeConfig, JudgeConfig, LanguageConfig, RepetitionConfig
+from r1jax.config.rewards import CodeConfig, JudgeConfig, LanguageConfig, RepetitionConfig, SandboxConfig
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -28,6 +28,12 @@ from r1jax.config.rewards import CodeConfig, JudgeConfig, LanguageConfig, Repeti
 def test_what_is_no_finite_number_is_refused(make, field, value):
     with pytest.raises(ConfigError, match=rf"{field}: expected .*, found .*{value}"):
         make(value)
+
+
+def test_a_control_group_goes_with_jails_alone():
+    for settings in ({"unsafe": True}, {"backend": "piston", "url": "http://host:2000"}):
+        with pytest.raises(ConfigError, match=r"rewards.sandbox.cgroup: expected None without jails"):
+            SandboxConfig(cgroup="/sys/fs/cgroup/runs", **settings)
 
 
 def test_a_tolerance_that_takes_any_number_for_right_is_refused():

@@ -1,6 +1,7 @@
 """Rewards that do to a worker what answers have done to verifiers; imported by the tests and by their workers."""
 
 import ctypes
+import dataclasses
 import functools
 import importlib.util
 import math
@@ -158,6 +159,7 @@ ACTIONS = {
     "die once": die_once,
     "print": print_much,
     "name process": name_process,
+    "count tokens": lambda item: Score(1.0, Status.CORRECT, str(len(item.tokens))),
     "name cpu seconds": name_cpu_seconds,
     "die by others' hand": die_by_others_hand,
     "run in a jail": run_in_a_jail,
@@ -186,6 +188,7 @@ FAULTS = Reward(
         seconds=lambda item: item.record.get("seconds", 0.0),
     ),
 )
+READS_TOKENS = dataclasses.replace(FAULTS, isolation=dataclasses.replace(FAULTS.isolation, tokens=True))
 WITHOUT_CONTROL = Reward(
     FAULTS.score,
     low=0.0,

@@ -1,5 +1,6 @@
 """No worker outlives the process that started it, however that one ends; nothing here loads jax."""
 
+import array
 import contextlib
 import dataclasses
 import os
@@ -245,3 +246,13 @@ def test_rewards_do_not_load_jax():
     code = f"import sys; from r1jax.rewards import {modules}; print('jax' in sys.modules, 'sympy' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == ["False", "False"]
+
+
+def test_token_ids_are_sent_to_the_rewards_that_read_them():
+    item = Item({"id": "t"}, "count tokens", num_tokens=3, tokens=array.array("i", [5, 6, 7]))
+    seen = {}
+    for name in ("FAULTS", "READS_TOKENS"):
+        sets = (RewardSetConfig("default", (RewardConfig(f"reward_faults:{name}"),)),)
+        with RewardService(RewardsConfig(sets=sets, workers=1, worker_memory_mib=512)) as service:
+            seen[name] = service.score([item])[0].answer
+    assert seen == {"FAULTS": "0", "READS_TOKENS": "3"}

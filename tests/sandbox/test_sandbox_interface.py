@@ -272,6 +272,9 @@ def test_settings_that_contradict_each_other_are_refused():
             Sandbox(**settings)
     with pytest.raises(UserError, match="unsafe"):
         Sandbox("piston", url="http://x", unsafe=True)
+    for settings in ({"unsafe": True, "cgroup": "/x"}, {"backend": "piston", "url": "http://x", "core": 0}):
+        with pytest.raises(UserError, match="core and cgroup are of jails on this host"):
+            Sandbox(**settings)
     with pytest.raises(UserError, match="http://host:8080"):
         Sandbox("piston", url="localhost:80").__enter__()
     with pytest.raises(RuntimeError, match="not open"):

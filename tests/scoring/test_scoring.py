@@ -226,3 +226,9 @@ def test_summary_is_plain_json():
     flat = [one for value in summary.values() for one in (value if isinstance(value, list) else [value])]
     assert {type(one) for one in flat} <= {float, int, type(None)}
     assert all(math.isfinite(one) for one in flat if one is not None)
+
+
+def test_what_is_no_text_to_vote_on_may_still_be_an_answer():
+    programs = [scoring.SampleResult(True, None, 5, False, no_answer=False)] * 3
+    silent = scoring.SampleResult(False, None, 5, False, no_answer=True)
+    assert scoring.summarize([[*programs, silent]], expected_samples=4, vote=False)["no_answer_rate"] == 1 / 4
