@@ -165,7 +165,7 @@ class RewardService:
 
         sorted_pairs = [(min(pair), max(pair)) for pair in pairs]
         for pair in dict.fromkeys(sorted_pairs):
-            found[pair] = self._same[pair] if pair in self._same else maths.fast_equal(*pair)
+            found[pair] = self._same[pair] if pair in self._same else maths.plainly_equal(*pair)
             if found[pair] is None:
                 self._require_open()
                 left_over.add(pair)
