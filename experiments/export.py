@@ -37,9 +37,11 @@ def main() -> None:
         flags.FLAGS(rest)
         config = load_config(CONFIG.value, overrides)
         stage = config.stage(STAGE.value)
-        check(not ADAPTER.value or config.model.lora is not None, "--adapter", "a run with model.lora", None)
+        adapted = config.model_of(stage.student).lora is not None
+        check(not ADAPTER.value or adapted, "--adapter", "a run with model.lora", None)
         prepare_jax()
-        with open_context(config, Workdir(WORKDIR.value)) as run:
+        with open_context(config, Workdir(WORKDIR.value)) as whole:
+            run = whole.of(stage.name)
             if isinstance(stage, RewardModelConfig):
                 run = run.scoring()
             model, source = run.config.model, config_folder(run.config.weights)

@@ -37,7 +37,8 @@ def main() -> None:
         stage = config.stage(STAGE.value)
         sampling = SamplingConfig(TEMPERATURE.value, TOP_P.value, None, MAX_NEW_TOKENS.value)
         prepare_jax()
-        with open_context(config, Workdir(WORKDIR.value)) as run:
+        with open_context(config, Workdir(WORKDIR.value)) as whole:
+            run = whole.of(stage.name)
             params = load_params(str(stage_checkpoint(stage, run, STEP.value)), None, run)
             chat = Chat(params, stage.template, run, sampling=sampling, samples=SAMPLES.value)
             console = Console(highlight=False)

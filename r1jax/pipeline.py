@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
 from r1jax.config import (
+    BenchmarkConfig,
+    CollectConfig,
     EvaluateConfig,
     GrpoConfig,
     PretrainConfig,
@@ -34,6 +37,8 @@ TRAINING: dict[type[StageConfig], Callable[[StageConfig, RunContext], int]] = {
     RewardModelConfig: reward_model.run,
     GrpoConfig: grpo.run,
 }
+
+COLLECTING: dict[type[StageConfig], Callable[[StageConfig, RunContext], dict[str, Any]]] = {}
 
 
 def run(
@@ -72,7 +77,7 @@ def run(
             if any(map(has_completions_scored, todo)):
                 context.rewards.prepare()  # now, and not after the hours of the stages before
             for stage in todo:
-                run_stage(stage, context)
+                run_stage(stage, context.of(stage.name))
                 summarize(config, workdir)
         page.write(workdir.path)
     else:
@@ -86,11 +91,11 @@ def run_stage(stage: StageConfig, context: RunContext) -> None:
     """Trains, evaluates, and writes down what came out."""
     workdir = context.workdir
     stamp = context.rewards.stamp if has_completions_scored(stage) else None
-    folder = workdir.begin(context.config, stage.name, rewards=stamp)
+    folder = workdir.begin(context.whole, stage.name, rewards=stamp)
     say(f"{stage.name}: {type(stage).__name__.removesuffix('Config').lower()}, in {folder.path}")
     try:
         outputs = result_of(stage, context)
-        if stage.evaluation is not None:
+        if stage.evaluation is not None or stage.benchmarks:
             evaluate_result(stage, outputs, context)
     except Preempted:
         workdir.pause(stage.name)
@@ -103,16 +108,21 @@ def run_stage(stage: StageConfig, context: RunContext) -> None:
 
 def has_completions_scored(stage: StageConfig) -> bool:
     """Whether the stage needs the run's rewards."""
-    looks = [stage.evaluation]
+    looks = [stage.evaluation, *(one.evaluation for one in stage.benchmarks)]
     if isinstance(stage, TrainingConfig):
         looks.append(stage.validation)
     if isinstance(stage, PretrainConfig):
         looks.append(stage.gate)
-    return isinstance(stage, GrpoConfig) or looks != [None] * len(looks)
+    return isinstance(stage, GrpoConfig | CollectConfig) or looks != [None] * len(looks)
 
 
-def result_of(stage: StageConfig, context: RunContext) -> dict:
-    """Trains the stage, or finds the checkpoint that it only evaluates: {"checkpoint": folder, "step": its step}."""
+def result_of(stage: StageConfig, context: RunContext) -> dict[str, Any]:
+    """Runs the stage, and says what it leaves: {"checkpoint": folder, "step": its step}, or {"records": number, ...}.
+
+    Of one that only evaluates it is the checkpoint that it starts from.
+    """
+    if stage.leaves == "data":
+        return COLLECTING[type(stage)](stage, context)
     if isinstance(stage, EvaluateConfig):
         folder, step = start_checkpoint(stage.start, context)
         return {"checkpoint": folder, "step": step}
@@ -121,26 +131,38 @@ def result_of(stage: StageConfig, context: RunContext) -> dict:
 
 
 def evaluate_result(stage: StageConfig, outputs: dict, context: RunContext) -> None:
-    """The stage's evaluation, into its eval.json and eval_samples.jsonl."""
-    result = evaluate(
-        load_params(outputs["checkpoint"], outputs["step"], context),
-        stage.evaluation,
-        run=context,
-        template=stage.template,
-        purpose="evaluation",  # the same draws for every stage
-    )
+    """The stage's evaluation, into its eval.json and eval_samples.jsonl; its benchmarks, into benchmarks.json."""
+    params = load_params(outputs["checkpoint"], outputs["step"], context)
     folder = context.workdir.stage(stage.name)
-    count = len(result.prompts) * stage.evaluation.samples
-    write_lines(folder.path / "eval_samples.jsonl", sample_lines(result.prompts, result.graded, limit=count))
-    folder.write_evaluation(result.summary | {"step": outputs["step"]})
+    if stage.evaluation is not None:
+        # The same draws for every stage.
+        result = evaluate(params, stage.evaluation, run=context, template=stage.template, purpose="evaluation")
+        count = len(result.prompts) * stage.evaluation.samples
+        write_lines(folder.path / "eval_samples.jsonl", sample_lines(result.prompts, result.graded, limit=count))
+        folder.write_evaluation(result.summary | {"step": outputs["step"]})
+    found: dict[str, dict[str, Any]] = {}
+    for one in stage.benchmarks:
+        purpose = f"evaluation/{one.name}"
+        result = evaluate(params, one.evaluation, run=context, template=stage.template, purpose=purpose)
+        found[one.name] = result.summary | published(one)
+        folder.write_benchmarks(found)
+
+
+def published(benchmark: BenchmarkConfig) -> dict[str, Any]:
+    """The figures of others, as they stand beside ours: {"published": {whose: share}}."""
+    return {"published": dict(benchmark.published)} if benchmark.published else {}
 
 
 def summarize(config: RunConfig, workdir: Workdir) -> None:
-    """Writes summary.json from the evaluations and times of the stages that are done."""
+    """Writes summary.json from the evaluations, benchmarks, kept records and times of the stages that are done."""
     for stage in config.stages:
-        if workdir.status(stage.name) == "done":
-            seconds = {"seconds": workdir.entry(stage.name)["seconds"]}
-            workdir.write_summary(stage.name, (workdir.stage(stage.name).read_evaluation() or {}) | seconds)
+        if workdir.status(stage.name) != "done":
+            continue
+        entry, folder = workdir.entry(stage.name), workdir.stage(stage.name)
+        figures = entry["outputs"] if stage.leaves == "data" else folder.read_evaluation() or {}
+        benchmarks = folder.read_benchmarks() if stage.benchmarks else {}
+        more = {"benchmarks": benchmarks} if benchmarks else {}
+        workdir.write_summary(stage.name, {**figures, **more, "seconds": entry["seconds"]})
 
 
 def say(text: str) -> None:

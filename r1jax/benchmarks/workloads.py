@@ -90,6 +90,7 @@ class Bench:
         )
         self.run = RunContext(
             config=config,
+            whole=config,
             workdir=Workdir(tempfile.gettempdir()),  # nothing is written
             mesh=make_mesh(config.mesh),
             tokenizer=Tokenizer.from_texts_wordlevel(words),

@@ -7,9 +7,10 @@ from typing import Literal
 
 from r1jax.config.checks import check
 
-TEXT_FIELDS = ("id", "question", "answer", "response", "text", "language", "rewards")
+TEXT_FIELDS = ("id", "question", "answer", "response", "chosen", "rejected", "text", "language", "rewards")
 VALUE_FIELDS = ("answers", "choices", "tests")  # lists and objects, or JSON text of them
-FIELDS = TEXT_FIELDS + VALUE_FIELDS
+NUMBER_FIELDS = ("label",)
+FIELDS = TEXT_FIELDS + VALUE_FIELDS + NUMBER_FIELDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +18,12 @@ class DataConfig:
     """A source of records.
 
     `jsonl`, `parquet`: `path` is a file, a folder or a glob. `tfds`: `name` (and `path` as data_dir).
-    `task`: `name` is a generator of r1jax.data.tasks, which makes `limit` records from `seed`.
+    `task`: `name` is a generator of r1jax.data.tasks, which makes `limit` records from `seed`. `stage`: the data set
+    that the earlier stage `name` has left (`path`: another file of its folder than data.jsonl), as it lies there when
+    this stage begins, edited by hand maybe.
     """
 
-    kind: Literal["jsonl", "parquet", "tfds", "task"]
+    kind: Literal["jsonl", "parquet", "tfds", "task", "stage"]
     path: str | None = None
     name: str | None = None
     split: str = "train"
@@ -42,6 +45,11 @@ class DataConfig:
             check(self.name is not None, "data.name", f"a name (data.kind is {self.kind})", self.name)
         if self.kind == "task":
             check(self.limit is not None, "data.limit", "how many records the task makes", self.limit)
+        if self.kind == "stage":
+            for field in ("columns", "answer_pattern", "response_pattern", "response_format", "tests_from"):
+                check(
+                    not getattr(self, field), f"data.{field}", "none: a stage leaves our fields", getattr(self, field)
+                )
         for field, _ in self.columns:
             check(field in FIELDS, "data.columns", f"fields out of {', '.join(FIELDS)}", field)
         check(self.skip >= 0, "data.skip", "0 or more", self.skip)

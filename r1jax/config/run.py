@@ -8,11 +8,15 @@ from r1jax.config.checks import check
 from r1jax.config.data import TokenizerConfig
 from r1jax.config.mesh import MeshConfig
 from r1jax.config.model import ModelConfig, PretrainedConfig
+from r1jax.config.references import Leaves, references, wanted
 from r1jax.config.rewards import RewardsConfig
-from r1jax.config.stages import (
-    RewardModelConfig,
-    StageConfig,
-)
+from r1jax.config.stages import StageConfig
+
+EXPECTED: dict[Leaves, str] = {
+    "policy": "an earlier stage that leaves a policy ({}) or the folder of a checkpoint",
+    "reward_model": "an earlier stage that trains a reward model ({})",
+    "data": "an earlier stage that leaves data ({})",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +29,21 @@ class LoggingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StudentConfig:
+    """Another model than the run's, that some of its stages are about: smaller, and taught by the run's."""
+
+    name: str
+    model: ModelConfig | PretrainedConfig
+    weights: str | None = None  # as of the run
+    tokenizer: TokenizerConfig | None = None  # None: the run's
+
+    def __post_init__(self):
+        check(self.name.isidentifier(), "student.name", "a name of letters, digits and underscores", self.name)
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """A whole run: its stages in order, each taking the checkpoint of an earlier one."""
+    """A whole run: its stages in order, each taking the results of earlier ones: checkpoints, data, reward models."""
 
     name: str
     model: ModelConfig | PretrainedConfig
@@ -37,31 +54,48 @@ class RunConfig:
     logging: LoggingConfig = LoggingConfig()
     weights: str | None = None  # where stages without `start` begin: a Hugging Face folder, a checkpoint; None: random
     seed: int = 0
+    students: tuple[StudentConfig, ...] = ()
 
     def __post_init__(self):
         check(bool(self.stages), "stages", "at least one stage", self.stages)
-        seen: list[str] = []
-        for stage in self.stages:
-            check(stage.name not in seen, "stages", "a name of its own for each stage", stage.name)
+        students = [student.name for student in self.students]
+        check(len(set(students)) == len(students), "students", "a name of its own for each student", students)
+        for number, stage in enumerate(self.stages):
+            self._check_stage(stage, self.stages[:number])
+
+    def _check_stage(self, stage: StageConfig, earlier: tuple[StageConfig, ...]) -> None:
+        """What a stage takes from others is there, and of the right kind."""
+        path = f"stages.{stage.name}"
+        known = {one.name: one for one in earlier}
+        check(stage.name not in known, "stages", "a name of its own for each stage", stage.name)
+        check(
+            stage.student is None or stage.student in [one.name for one in self.students],
+            f"{path}.student",
+            f"one of run.students ({', '.join(one.name for one in self.students) or 'none'}), or None",
+            stage.student,
+        )
+        for name, leaves in wanted(stage):
+            # A reward model may start from another.
+            fits = {leaves, stage.leaves} if name == stage.start and stage.leaves == "reward_model" else {leaves}
+            options = [one.name for one in earlier if one.leaves in fits]
+            folder = leaves == "policy" and name not in known and "/" in name
+            field = "start" if name == stage.start and leaves == "policy" else leaves
             check(
-                stage.start is None or stage.start in seen or "/" in stage.start,
-                f"stages.{stage.name}.start",
-                f"an earlier stage ({', '.join(seen) or 'none'}) or the folder of a checkpoint",
-                stage.start,
+                name in options or folder,
+                f"{path}.{field}",
+                EXPECTED[leaves].format(", ".join(options) or "none"),
+                name,
             )
-            check(
-                self.model.lora is None or stage.start is None or stage.start in seen,
-                f"stages.{stage.name}.start",
-                "an earlier stage or None with model.lora, whose base is the run's `weights`",
-                stage.start,
-            )
-            check(
-                isinstance(stage, RewardModelConfig) or not self._is_reward_model(stage.start),
-                f"stages.{stage.name}.start",
-                "a stage that leaves a policy",
-                f"{stage.start}, a reward model",
-            )
-            seen.append(stage.name)
+        if stage.start in known:
+            theirs = known[stage.start].student
+            check(stage.student == theirs, f"{path}.student", f"{theirs!r}, as of {stage.start}", stage.student)
+        lora = self.model_of(stage.student).lora
+        check(
+            lora is None or stage.start is None or stage.start in known,
+            f"{path}.start",
+            "an earlier stage or None with model.lora, whose base is the run's `weights`",
+            stage.start,
+        )
 
     def stage(self, name: str) -> StageConfig:
         """The stage of that name; ConfigError names those there are."""
@@ -69,10 +103,28 @@ class RunConfig:
         check(name in names, "stages", f"one of {', '.join(names)}", name)
         return self.stages[names.index(name)]
 
+    def model_of(self, student: str | None) -> ModelConfig | PretrainedConfig:
+        """The model of a student, or the run's own."""
+        return next((one.model for one in self.students if one.name == student), self.model)
+
+    def of(self, name: str) -> RunConfig:
+        """This run as the stage of that name sees it: with the model, weights and tokenizer of its student."""
+        wanted = self.stage(name).student
+        for student in self.students:
+            if student.name == wanted:
+                tokenizer = student.tokenizer or self.tokenizer
+                return dataclasses.replace(self, model=student.model, weights=student.weights, tokenizer=tokenizer)
+        return self
+
+    def sources(self, name: str) -> tuple[StageConfig, ...]:
+        """The stages that a stage's result depends on, itself the last, in the config's order."""
+        wanted = {name}
+        for stage in reversed(self.stages):
+            if stage.name in wanted:
+                wanted.update(references(stage))
+        return tuple(stage for stage in self.stages if stage.name in wanted)
+
     def scoring(self) -> RunConfig:
         """This run with a score head on its model: what a stage sees that trains a reward model."""
         untied = {"tie_embeddings": False} if isinstance(self.model, ModelConfig) else {}
         return dataclasses.replace(self, model=dataclasses.replace(self.model, head="score", **untied))
-
-    def _is_reward_model(self, name: str | None) -> bool:
-        return any(stage.name == name and isinstance(stage, RewardModelConfig) for stage in self.stages)

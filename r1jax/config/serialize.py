@@ -14,12 +14,30 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from r1jax.config import data, filters, learn, mesh, model, model_parts, rewards, rollout, run, stages
+from r1jax.config import (
+    collecting,
+    data,
+    evaluation,
+    filters,
+    learn,
+    mesh,
+    model,
+    model_parts,
+    policies,
+    reward_models,
+    rewards,
+    rollout,
+    run,
+    stages,
+)
 from r1jax.config.checks import ConfigError
 
 _CLASSES: dict[str, type] = {
     name: value
-    for module in (model_parts, model, mesh, learn, rewards, rollout, data, filters, stages, run)
+    for module in (
+        *(model_parts, model, mesh, learn, rewards, rollout, data, filters, evaluation),
+        *(stages, policies, reward_models, collecting, run),
+    )
     for name, value in vars(module).items()
     if dataclasses.is_dataclass(value)
 }

@@ -1,64 +1,35 @@
-"""The stages of a run: what each is told."""
+"""What stages have, and those that train on texts or only evaluate."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar
 
 from r1jax.config.checks import check
 from r1jax.config.data import DataConfig, TemplateConfig
-from r1jax.config.learn import BatchConfig, OptimizerConfig, PolicyLossConfig, Schedule, constant
-from r1jax.config.rollout import SamplerConfig, SamplingConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """k samples a question. The default is the paper's protocol: temperature 0.6, top-p 0.95, not greedy."""
-
-    data: DataConfig
-    samples: int = 16  # k
-    sampling: SamplingConfig = SamplingConfig()
-    sampler: SamplerConfig = SamplerConfig()
-    template: TemplateConfig | None = None  # None: the stage's own
-    bootstrap_resamples: int = 1000
-    answers_vote: bool = True  # False: no cons@k (tasks whose answers are texts of their own)
-
-    def __post_init__(self):
-        check(self.samples >= 1, "evaluation.samples", "1 or more", self.samples)
-        check(
-            self.bootstrap_resamples >= 1,
-            "evaluation.bootstrap_resamples",
-            "1 or more",
-            self.bootstrap_resamples,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class GateConfig:
-    """What pretraining must reach. If it does not, it goes on up to `extra` longer, then the run stops."""
-
-    evaluation: EvaluationConfig
-    accuracy: float  # least pass@1
-    extra: float = 0.5  # share of num_steps
-    rounds: int = 5  # in which the extra steps are spent, each followed by a look
-
-    def __post_init__(self):
-        check(0 < self.accuracy <= 1, "gate.accuracy", "a share in (0, 1]", self.accuracy)
-        check(self.extra >= 0, "gate.extra", "0 or more", self.extra)
-        check(self.rounds >= 1, "gate.rounds", "1 or more", self.rounds)
+from r1jax.config.evaluation import BenchmarkConfig, EvaluationConfig, GateConfig
+from r1jax.config.learn import BatchConfig, OptimizerConfig
+from r1jax.config.references import Leaves, names_stages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageConfig:
     """What every stage has."""
 
+    leaves: ClassVar[Leaves] = "policy"  # what later stages can take from it
+
     name: str
-    start: str | None = None  # an earlier stage, or a folder: a checkpoint or Hugging Face's; None: run.weights
+    # An earlier stage, or a folder: a checkpoint or Hugging Face's; None: the first weights of the run or its student.
+    start: str | None = names_stages(None)
+    student: str | None = None  # whose model it is about: one of run.students; None: the run's own
     evaluation: EvaluationConfig | None = None  # at the end of the stage, into eval.json and the summary
+    benchmarks: tuple[BenchmarkConfig, ...] = ()  # further ones, into benchmarks.json
     template: TemplateConfig = TemplateConfig()
 
     def __post_init__(self):
         check(self.name.isidentifier(), "stage.name", "a name of letters, digits and underscores", self.name)
+        names = [one.name for one in self.benchmarks]
+        check(len(set(names)) == len(names), f"{self.name}.benchmarks", "names of their own", names)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,113 +116,14 @@ class SftConfig(TrainingConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RewardModelConfig(TrainingConfig):
-    """A score for a question and its answer, from the policy that the stage starts from with a new head.
-
-    Records are pairs (`question`, `chosen`, `rejected`) or single answers (`question`, `response`, `label` 1 or 0).
-    DeepSeek-R1's helpful model: pairwise, reads the summary; its safety model: pointwise, reads the whole.
-    """
-
-    loss: Literal["pairwise", "pointwise"] = "pairwise"
-    reads: Literal["summary", "whole"] = "summary"  # of an answer: what follows the thinking, or all of it
-    batch_records: int = 256  # pairs, or single answers, an update; both answers of a pair lie in one row
-    held_out: DataConfig | None = None  # never trained on: they give the accuracy
-    held_out_share: float = 0.05  # of the questions of `data`, where `held_out` names no other
-    balance_lengths: bool = False  # as many pairs with a longer chosen answer as with a longer rejected one
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.batch_records >= 1, f"{self.name}.batch_records", "1 or more", self.batch_records)
-        share = self.held_out_share
-        check(0 < share < 1, f"{self.name}.held_out_share", "a share in (0, 1)", share)
-        check(
-            not self.balance_lengths or self.loss == "pairwise",
-            f"{self.name}.balance_lengths",
-            "False with the pointwise loss, which compares no answers",
-            self.balance_lengths,
-        )
-        check(self.evaluation is None, f"{self.name}.evaluation", "None (a reward model writes no text)", "one")
-
-    def _check_validation(self) -> None:
-        check(self.validation is None, f"{self.name}.validation", "None (held_out is what it is judged on)", "one")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GrpoConfig(TrainingConfig):
-    """Group relative policy optimisation. One rollout serves minibatches x inner_epochs steps."""
-
-    group_size: int = 16
-    rollout_prompts: int = 32
-    minibatches: int = 1
-    inner_epochs: int = 1
-    loss: PolicyLossConfig = PolicyLossConfig()
-    temperature: Schedule = constant(1.0)
-    max_new_tokens: Schedule = constant(1024)
-    overlong_tokens: int | None = None  # DAPO's soft overlong penalty: over the last tokens before the limit
-    reference_refresh_every: int | None = None  # steps; a hard copy of the policy
-    dynamic_sampling: bool = False  # replace groups whose rewards are all equal
-    max_backfill_rounds: int = 4
-    sampler: SamplerConfig = SamplerConfig()
-
-    def __post_init__(self):
-        super().__post_init__()
-        for field in ("rollout_prompts", "minibatches", "inner_epochs", "max_backfill_rounds"):
-            check(getattr(self, field) >= 1, f"{self.name}.{field}", "1 or more", getattr(self, field))
-        check(self.group_size >= 2, f"{self.name}.group_size", "2 or more", self.group_size)
-        for field in ("overlong_tokens", "reference_refresh_every"):
-            value = getattr(self, field)
-            check(value is None or value >= 1, f"{self.name}.{field}", "1 or more, or None", value)
-        completions = self.rollout_prompts * self.group_size
-        check(
-            self.loss.kl_target is None or 5 * self.loss.kl_horizon > completions,
-            f"{self.name}.loss.kl_horizon",
-            f"more than a fifth of the {completions} completions of a rollout (the KL coefficient would turn negative)",
-            self.loss.kl_horizon,
-        )
-        check(
-            self.rollout_prompts % self.minibatches == 0,
-            f"{self.name}.minibatches",
-            f"a divisor of rollout_prompts={self.rollout_prompts}",
-            self.minibatches,
-        )
-        check(
-            self.num_steps % self.steps_per_rollout == 0,
-            f"{self.name}.num_steps",
-            f"a multiple of minibatches x inner_epochs={self.steps_per_rollout}",
-            self.num_steps,
-        )
-        for field in ("checkpoint_every", "validate_every", "reference_refresh_every"):
-            value = getattr(self, field)
-            check(
-                value is None or value % self.steps_per_rollout == 0,
-                f"{self.name}.{field}",
-                f"a multiple of minibatches x inner_epochs={self.steps_per_rollout}",
-                value,
-            )
-        check(
-            min(value for _, value in self.temperature.points) > 0,
-            f"{self.name}.temperature",
-            "above 0 (a policy gradient needs samples)",
-            self.temperature,
-        )
-
-        longest = self.sampler.max_prompt_tokens + int(self.max_new_tokens.largest) - 1
-        check(
-            self.batch.row_tokens >= longest,
-            f"{self.name}.batch.row_tokens",
-            f"at least sampler.max_prompt_tokens + max_new_tokens - 1 = {longest}",
-            self.batch.row_tokens,
-        )
-
-    @property
-    def steps_per_rollout(self) -> int:
-        return self.minibatches * self.inner_epochs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(StageConfig):
     """Nothing but the evaluation of the stage or folder it starts from (None: of the run's first weights)."""
 
     def __post_init__(self):
         super().__post_init__()
-        check(self.evaluation is not None, f"{self.name}.evaluation", "an evaluation", self.evaluation)
+        check(
+            self.evaluation is not None or bool(self.benchmarks),
+            f"{self.name}.evaluation",
+            "an evaluation, or benchmarks",
+            self.evaluation,
+        )

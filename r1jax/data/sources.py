@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, overload
 
 from r1jax.config import DataConfig
-from r1jax.config.data import TEXT_FIELDS, VALUE_FIELDS
+from r1jax.config.data import NUMBER_FIELDS, TEXT_FIELDS, VALUE_FIELDS
 from r1jax.data import code_sets, readers
 from r1jax.data.readers import Row
 from r1jax.data.records import DataError, Record
@@ -38,6 +38,10 @@ def _task(config: DataConfig) -> list[Record]:
     make = TASKS[config.name].make
     numbers = range(config.skip, config.skip + config.limit)
     return [{"rewards": config.rewards, **make(config.seed, number, config.split)} for number in numbers]
+
+
+def _stage(config: DataConfig) -> list[Record]:
+    raise DataError(f"data.kind: the data set of stage {config.name} is read within its run alone, found no run here")
 
 
 def _jsonl(config: DataConfig) -> list[Record]:
@@ -120,7 +124,7 @@ def _record(row: Row, config: DataConfig, patterns: Mapping[str, re.Pattern]) ->
         record[field] = readers.plain(row.columns[column])
     defaults = {"id": row.default_id, "rewards": config.rewards}
     record.update({field: value for field, value in defaults.items() if record.get(field) is None})
-    for fields, read in ((TEXT_FIELDS, _text), (VALUE_FIELDS, _value)):
+    for fields, read in ((TEXT_FIELDS, _text), (VALUE_FIELDS, _value), (NUMBER_FIELDS, _number)):
         record.update({field: read(record[field], field, row) for field in fields if record.get(field) is not None})
     for field, pattern in patterns.items():
         if record.get(field) is None:
@@ -157,6 +161,15 @@ def _text(value: str | int | float, field: str, row: Row) -> str:
     raise DataError(f"{row.place}: expected text or a number as {field}, found {type(value).__name__}")
 
 
+def _number(value: Any, field: str, row: Row) -> int | float:
+    """A field of ours that is a number, from that, from text of one, or from yes and no."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{row.place}: expected a number as {field}, found {str(value)[:60]!r}") from error
+    return int(number) if number.is_integer() else number
+
+
 def _value(value: Any, field: str, row: Row) -> list | dict:
     """A field of ours that is a list or an object, from that or from JSON text."""
     if isinstance(value, str):
@@ -174,4 +187,5 @@ SOURCES: dict[str, Callable[[DataConfig], Sequence[Record]]] = {
     "parquet": _parquet,
     "tfds": _tfds,
     "task": _task,
+    "stage": _stage,
 }

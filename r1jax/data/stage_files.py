@@ -20,7 +20,6 @@ from r1jax.workdir.files import write_atomic
 
 FIRST = ("question", "response", "chosen", "rejected", "label", "delta", "votes", "answer", "language", "rewards")
 LAST = ("id", "lineage")
-READ_AS_TEXT = (*TEXT_FIELDS, "chosen", "rejected")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors leave it
 
 
@@ -90,7 +89,7 @@ def _parsed(line: bytes, place: str) -> Record:
         raise DataError(f"{place}: expected a JSON object on one line, found {error}") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: expected a JSON object, found {type(record).__name__}")
-    for field in READ_AS_TEXT:
+    for field in TEXT_FIELDS:
         value = record.get(field)
         if isinstance(value, int | float) and not isinstance(value, bool):
             record[field] = str(value)  # people write "answer": 72

@@ -15,8 +15,8 @@ from jax.sharding import AbstractMesh
 from r1jax.config import (
     ConfigError,
     EvaluateConfig,
-    GrpoConfig,
     ModelConfig,
+    OnPolicyConfig,
     RewardModelConfig,
     RunConfig,
     StageConfig,
@@ -79,6 +79,7 @@ def holdings_of(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> list[
     ConfigError, from the rules, names a size that the mesh does not divide, and a score head, with which only stages of
     reward models can do anything.
     """
+    run = run.of(stage.name)
     if isinstance(stage, RewardModelConfig):
         run = run.scoring()
     elif run.model.head == "score":
@@ -86,7 +87,8 @@ def holdings_of(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> list[
             f"model.head: expected 'tokens' (stage {stage.name!r} predicts tokens), found 'score'; leave it out"
         )
     phases = frozenset(phases_of(stage))
-    while_training = phases - {"evaluation"}  # which comes when the train state is gone
+    # Evaluations come when the train state is gone.
+    while_training = phases - {"evaluation", *(one.name for one in stage.benchmarks)}
     found = _policy(stage, run, mesh, phases)
     if isinstance(stage, TrainingConfig):
         found += _state(stage, run.model, mesh, while_training)
@@ -105,6 +107,7 @@ def brief_peaks(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> dict[
     Before its first phase there is the base as it was loaded, beside the one that is held. And before a sampler begins,
     adapters are added to float32 copies of the kernels that they adapt.
     """
+    run = run.of(stage.name)
     if isinstance(stage, RewardModelConfig):
         run = run.scoring()
     model = run.model
@@ -161,7 +164,7 @@ def _update(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phase
     shape = batch_shape(stage)
     gradients = arrays.trained_bytes(model, mesh)
     per_token = 5  # tokens, targets, mask, segments, positions; of pairs of answers signs and pairs, and no targets
-    if isinstance(stage, GrpoConfig):
+    if isinstance(stage, OnPolicyConfig):
         per_token = 7 + len(scored_models(stage))
     elif isinstance(stage, RewardModelConfig):
         per_token = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 from jax.sharding import AbstractMesh
@@ -13,7 +13,17 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from r1jax.config import DataConfig, EvaluateConfig, ModelConfig, PretrainedConfig, RunConfig, StageConfig
+from r1jax.config import (
+    CollectConfig,
+    DataConfig,
+    ModelConfig,
+    PreferencesConfig,
+    PretrainedConfig,
+    RunConfig,
+    StageConfig,
+    TrainingConfig,
+)
+from r1jax.config.references import references
 from r1jax.config.serialize import to_json
 from r1jax.dryrun.arrays import abstract_mesh
 from r1jax.dryrun.memory import (
@@ -40,7 +50,8 @@ def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console:
     WeightsError for a folder without a model.
     """
     console = console or Console()
-    weights = _first_weights(config)
+    weights = {None: _first_weights(config.model, config.weights)}
+    weights |= {one.name: _first_weights(one.model, one.weights) for one in config.students}
     config = resolved(config)
     chosen = config.stages if stages is None else [config.stage(name) for name in stages]
     mesh = abstract_mesh(config.mesh, jax.device_count())
@@ -49,12 +60,19 @@ def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console:
     console.print()
     for head, line in (_parameter_lines(config.model) | {"mesh": _mesh_line(mesh)}).items():
         console.print(Text(f"{head:<12}{line}"))
+    for student in config.students:
+        for head, line in _parameter_lines(student.model).items():
+            console.print(Text(f"{f'{student.name}: {head}':<12} {line}"))
     for stage in chosen:
         console.print()
         console.rule(Text(stage.name, style="bold cyan"), align="left", style="dim")
         console.print(_programs(stage))
         console.print()
-        console.print(_memory(stage, config, mesh))
+        if phases_of(stage):
+            console.print(_memory(stage, config, mesh))
+        else:
+            console.print(Text("nothing on the devices: the texts come from elsewhere"))
+            continue
         for line in _peak_lines(stage, config, mesh):
             console.print(Text(line))
 
@@ -72,11 +90,11 @@ def _mesh_line(mesh: AbstractMesh) -> str:
     return f"{mesh.size:,} device{'s' if mesh.size > 1 else ''}{f': {sizes}' if sizes else ''}{there}"
 
 
-def _first_weights(config: RunConfig) -> str:
+def _first_weights(model: ModelConfig | PretrainedConfig, weights: str | None) -> str:
     """What stages without a `start` begin from."""
-    reference = config.model if isinstance(config.model, PretrainedConfig) else None
-    if config.weights is not None or (reference is not None and reference.path is not None):
-        return f"weights of {config.weights or reference.path}"
+    reference = model if isinstance(model, PretrainedConfig) else None
+    if weights is not None or (reference is not None and reference.path is not None):
+        return f"weights of {weights or reference.path}"
     return "random weights" if reference is None else f"random weights in the shape of {reference.preset}"
 
 
@@ -97,31 +115,44 @@ def _parameter_lines(model: ModelConfig) -> dict[str, str]:
     return lines
 
 
-def _graph(config: RunConfig, weights: str) -> Tree:
+def _graph(config: RunConfig, weights: Mapping[str | None, str]) -> Tree:
     """The stages under what they start from."""
     root = Tree(Text(config.name, style="bold"))
     nodes: dict[str, Tree] = {}
     for stage in config.stages:
-        start = stage.start if stage.start is not None else weights
+        start = stage.start or _source(stage, weights)
         if start not in nodes:
             nodes[start] = root.add(Text(start, style="dim"))
         nodes[stage.name] = nodes[start].add(Text(f"{stage.name}: {_stage_line(stage)}"))
     return root
 
 
+def _source(stage: StageConfig, weights: Mapping[str | None, str]) -> str:
+    """What a stage without a `start` begins from."""
+    if isinstance(stage, CollectConfig) and stage.teacher is not None:
+        return f"{stage.teacher.model} at {stage.teacher.url}"
+    return weights[stage.student] if stage.student is None else f"{stage.student}: {weights[stage.student]}"
+
+
 def _stage_line(stage: StageConfig) -> str:
     kind = type(stage).__name__.removesuffix("Config").lower()
-    parts = (
-        [kind]
-        if isinstance(stage, EvaluateConfig)
-        else [f"{kind}, {stage.num_steps:,} steps on {_data_line(stage.data)}"]
-    )
+    parts = [kind]
+    if isinstance(stage, TrainingConfig):
+        parts = [f"{kind}, {stage.num_steps:,} steps on {_data_line(stage.data)}"]
+    elif isinstance(stage, CollectConfig | PreferencesConfig):
+        parts = [f"{kind}, {stage.samples} samples for {_data_line(stage.data)}"]
+    if others := sorted(set(references(stage)) - {stage.start}):
+        parts.append(f"takes {', '.join(others)}")
     if stage.evaluation is not None:
         parts.append(f"evaluated with {stage.evaluation.samples} samples on {_data_line(stage.evaluation.data)}")
+    if stage.benchmarks:
+        parts.append(f"benchmarks {', '.join(one.name for one in stage.benchmarks)}")
     return "; ".join(parts)
 
 
 def _data_line(data: DataConfig) -> str:
+    if data.kind == "stage":
+        return f"{data.name}/{data.path or 'data.jsonl'}"
     source = data.name if data.kind == "task" else " ".join(filter(None, (data.name, data.path)))
     limit = "" if data.limit is None else f", {data.limit:,} records"
     return f"{data.kind} {source} ({data.split}{limit})"

@@ -6,7 +6,11 @@ import dataclasses
 from typing import NamedTuple
 
 from r1jax.config import (
+    CollectConfig,
+    DistillConfig,
     GrpoConfig,
+    OnPolicyConfig,
+    PreferencesConfig,
     PretrainConfig,
     RewardModelConfig,
     SamplerConfig,
@@ -30,7 +34,7 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class SamplerUse:
-    """A sampler that a stage opens, and what for: "rollout", "validation", "gate" or "evaluation"."""
+    """A sampler that a stage opens, and what for: "rollout", "samples", "validation", "evaluation", a benchmark ..."""
 
     purpose: str
     shape: SamplerConfig
@@ -65,7 +69,7 @@ class BatchShape(NamedTuple):
 def batch_shape(stage: TrainingConfig) -> BatchShape:
     """The shape of the batches that the stage trains on."""
     rows = stage.batch.micro_batch_rows
-    if isinstance(stage, GrpoConfig):
+    if isinstance(stage, OnPolicyConfig):
         return BatchShape(micro_batch_capacity(stage), rows, stage.batch.row_tokens)
     fields = {PretrainConfig: "batch_rows", SftConfig: "batch_sequences", RewardModelConfig: "batch_records"}
     rows_an_update = getattr(stage, fields[type(stage)])
@@ -75,12 +79,16 @@ def batch_shape(stage: TrainingConfig) -> BatchShape:
 def sampler_uses(stage: StageConfig) -> list[SamplerUse]:
     """The samplers of a stage, in the order in which they are opened."""
     uses = []
-    if isinstance(stage, GrpoConfig):
+    if isinstance(stage, OnPolicyConfig):
         uses.append(SamplerUse("rollout", stage.sampler, int(stage.max_new_tokens.largest)))
+    if isinstance(stage, CollectConfig | PreferencesConfig) and getattr(stage, "teacher", None) is None:
+        uses.append(SamplerUse("samples", stage.sampler, stage.sampling.max_new_tokens))
     evaluations = {
         "validation": stage.validation if isinstance(stage, TrainingConfig) else None,
         "gate": stage.gate.evaluation if isinstance(stage, PretrainConfig) and stage.gate is not None else None,
+        "preferences": stage.preference_validation if isinstance(stage, GrpoConfig) else None,
         "evaluation": stage.evaluation,
+        **{one.name: one.evaluation for one in stage.benchmarks},
     }
     for purpose, one in evaluations.items():
         if one is not None:
@@ -90,8 +98,10 @@ def sampler_uses(stage: StageConfig) -> list[SamplerUse]:
 
 def scored_models(stage: StageConfig) -> list[str]:
     """Whose log-probs of a rollout are computed before the updates."""
-    if not isinstance(stage, GrpoConfig):
+    if not isinstance(stage, OnPolicyConfig):
         return []
+    if isinstance(stage, DistillConfig):
+        return ["teacher", "old policy"]
     reference = ["reference"] if stage.loss.needs_reference else []
     old = ["old policy"] if stage.steps_per_rollout > 1 or stage.loss.kl_in_reward > 0 else []
     return reference + old

@@ -10,19 +10,30 @@ from r1jax.models.presets import preset
 
 
 def resolved(run: RunConfig) -> RunConfig:
-    """The run with its model spelt out, and with the folder that it named as its first weights.
+    """The run with its models spelt out, its own and its students', each with the folder that it named as weights.
 
-    Raises ConfigError or WeightsError for a folder that holds no supported model, or an unknown preset. A run whose
-    model is spelt out already comes back as it is.
+    Raises ConfigError or WeightsError for a folder that holds no supported model, or an unknown preset. Models that are
+    spelt out already stay as they are.
     """
-    if isinstance(run.model, ModelConfig):
-        return run
-    if run.model.path is not None and run.weights not in (None, run.model.path):
+    model, weights = _spelt_out(run.model, run.weights, "")
+    students = tuple(
+        dataclasses.replace(one, model=theirs, weights=first)
+        for one in run.students
+        for theirs, first in [_spelt_out(one.model, one.weights, f"students.{one.name}.")]
+    )
+    return dataclasses.replace(run, model=model, weights=weights, students=students)
+
+
+def _spelt_out(model: ModelConfig | PretrainedConfig, weights: str | None, path: str) -> tuple[ModelConfig, str | None]:
+    """A model and the folder of its first weights."""
+    if isinstance(model, ModelConfig):
+        return model, weights
+    if model.path is not None and weights not in (None, model.path):
         raise ConfigError(
-            f"weights: expected None or model.path={run.model.path!r} (a folder's model brings its weights; one that "
-            f"experiments/convert.py wrote is named so, too), found {run.weights!r}"
+            f"{path}weights: expected None or {path}model.path={model.path!r} (a folder's model brings its weights; "
+            f"one that experiments/convert.py wrote is named so, too), found {weights!r}"
         )
-    return dataclasses.replace(run, model=model_of(run.model), weights=run.model.path or run.weights)
+    return model_of(model), model.path or weights
 
 
 def model_of(reference: PretrainedConfig) -> ModelConfig:

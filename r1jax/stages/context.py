@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 import jax
 
-from r1jax.config import ConfigError, RewardModelConfig, RunConfig, SamplerConfig, TokenizerConfig, check
+from r1jax.config import (
+    ConfigError,
+    DataConfig,
+    ModelConfig,
+    RewardModelConfig,
+    RunConfig,
+    SamplerConfig,
+    StageConfig,
+    TokenizerConfig,
+    check,
+)
+from r1jax.data import sources, stage_files
+from r1jax.data.records import Record
 from r1jax.data.tasks import TASKS
 from r1jax.models.pretrained import resolved
 from r1jax.parallel.mesh import make_mesh
@@ -20,9 +32,14 @@ from r1jax.workdir import Workdir
 
 @dataclasses.dataclass
 class RunContext:
-    """The open parts of a run. Stages read them; only `pipeline.run` makes and closes them."""
+    """The open parts of a run. Stages read them; only `pipeline.run` makes and closes them.
+
+    `config` is the run as the stage at hand sees it, with the model and tokenizer of its student; `whole` as it was
+    given.
+    """
 
     config: RunConfig
+    whole: RunConfig
     workdir: Workdir
     mesh: jax.sharding.Mesh
     tokenizer: Tokenizer
@@ -40,6 +57,22 @@ class RunContext:
         A stage's own purposes begin with its name ("zero/rollouts"); those of the run have no slash ("weights").
         """
         return zlib.crc32(f"{self.config.seed}/{purpose}".encode())
+
+    def of(self, name: str) -> RunContext:
+        """This run as the stage of that name sees it; closed with this one."""
+        config = self.whole.of(name)
+        if config is self.config:
+            return self
+        tokenizer = self.tokenizer if config.tokenizer == self.config.tokenizer else load_tokenizer(config.tokenizer)
+        return dataclasses.replace(self, config=config, tokenizer=tokenizer)
+
+    def load(self, data: DataConfig) -> Sequence[Record]:
+        """The records of a source; of an earlier stage's data set as it lies in its folder now. Raises DataError."""
+        if data.kind != "stage":
+            return sources.load(data)
+        records = stage_files.read(self.workdir.stage(data.name).data_file(data.path))
+        records = records[data.skip : None if data.limit is None else data.skip + data.limit]
+        return [{"rewards": data.rewards, **record} for record in records]
 
     def scoring(self) -> RunContext:
         """This run with a score head on its model, for a stage that trains a reward model; closed with this one."""
@@ -61,25 +94,35 @@ def open_context(config: RunConfig, workdir: Workdir, devices: Sequence[jax.Devi
     """The context of a run, on `devices` or all there are; UserError when mesh, tokenizer and model do not fit."""
     config = resolved(config)
     workdir.check_weights(config)
-    check(
-        config.model.head == "tokens" or all(isinstance(stage, RewardModelConfig) for stage in config.stages),
-        "model.head",
-        "tokens (stages other than those of reward models predict them)",
-        config.model.head,
-    )
     tokenizer = load_tokenizer(config.tokenizer)
-    check(
-        tokenizer.vocab_size <= config.model.vocab_size,
-        "model.vocab_size",
-        f"at least the {tokenizer.vocab_size} ids of the tokenizer",
-        config.model.vocab_size,
-    )
+    _check_model(config.model, tokenizer, [stage for stage in config.stages if stage.student is None], "model")
+    for student in config.students:
+        theirs = tokenizer if student.tokenizer is None else load_tokenizer(student.tokenizer)
+        stages = [stage for stage in config.stages if stage.student == student.name]
+        _check_model(student.model, theirs, stages, f"students.{student.name}.model")
     return RunContext(
         config=config,
+        whole=config,
         workdir=workdir,
         mesh=make_mesh(config.mesh, devices),
         tokenizer=tokenizer,
         rewards=RewardService(config.rewards),
+    )
+
+
+def _check_model(model: ModelConfig, tokenizer: Tokenizer, stages: Sequence[StageConfig], field: str) -> None:
+    """ConfigError where a model cannot do what its stages ask of it, or has no room for the tokenizer."""
+    check(
+        model.head == "tokens" or all(isinstance(stage, RewardModelConfig) for stage in stages),
+        f"{field}.head",
+        "tokens (stages other than those of reward models predict them)",
+        model.head,
+    )
+    check(
+        tokenizer.vocab_size <= model.vocab_size,
+        f"{field}.vocab_size",
+        f"at least the {tokenizer.vocab_size} ids of the tokenizer",
+        model.vocab_size,
     )
 
 

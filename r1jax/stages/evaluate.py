@@ -9,11 +9,11 @@ from etils import epath
 
 from r1jax import scoring
 from r1jax.config import EvaluationConfig, LanguageConfig, TemplateConfig
-from r1jax.data.sources import load
 from r1jax.metrics import Progress
 from r1jax.rewards.health import status_shares
 from r1jax.rewards.language import consistency, has_target
 from r1jax.rewards.verdicts import Item, Status
+from r1jax.stages import best_of
 from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
 from r1jax.text.latin_language import classifier_stamp
@@ -40,7 +40,7 @@ def evaluate(
     that two checkpoints are compared on the same draws.
     """
     prompts = render(
-        load(evaluation.data),
+        run.load(evaluation.data),
         evaluation.template or template,
         run,
         max_prompt_tokens=evaluation.sampler.max_prompt_tokens,
@@ -73,6 +73,7 @@ def evaluate(
         bootstrap_resamples=evaluation.bootstrap_resamples,
         seed=run.seed_of(f"{purpose}/bootstrap"),
     )
+    summary |= best_of.figures(evaluation, prompts, graded, run=run, seed=run.seed_of(f"{purpose}/bootstrap"))
     sampling = evaluation.sampling
     protocol = {
         "temperature": sampling.temperature,

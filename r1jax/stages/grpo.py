@@ -10,7 +10,6 @@ import numpy as np
 
 from r1jax.config import GrpoConfig
 from r1jax.data.iterators import epochs
-from r1jax.data.sources import load
 from r1jax.learn.jit import jit_score, place_batch
 from r1jax.learn.kl import adapted_coefficient
 from r1jax.learn.state import StepConfig, state_shardings
@@ -25,7 +24,7 @@ from r1jax.stages.session import Session
 
 def run(stage: GrpoConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
-    records = load(stage.data)
+    records = run.load(stage.data)
     for record in records:  # one that cannot be asked is found now, not when it is drawn
         render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
     longest = int(stage.max_new_tokens.largest)

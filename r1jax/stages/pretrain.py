@@ -9,7 +9,6 @@ from __future__ import annotations
 from r1jax.config import PretrainConfig
 from r1jax.data.iterators import documents, epochs
 from r1jax.data.packing import micro_batches
-from r1jax.data.sources import load
 from r1jax.learn.state import StepConfig
 from r1jax.learn.steps import next_token_step
 from r1jax.stages.context import RunContext
@@ -21,7 +20,7 @@ from r1jax.workdir.files import write_json
 
 def run(stage: PretrainConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
-    rows = documents(load(stage.data), run.tokenizer, row_tokens=stage.batch.row_tokens)
+    rows = documents(run.load(stage.data), run.tokenizer, row_tokens=stage.batch.row_tokens)
     config = StepConfig(model=run.config.model, optimizer=stage.optimizer, num_steps=stage.num_steps)
     with Session(stage, run, next_token_step, config) as session:
         batches = epochs(rows, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.batch_rows)

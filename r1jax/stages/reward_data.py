@@ -13,7 +13,6 @@ from r1jax.config import RewardModelConfig
 from r1jax.data.packing import Arrays
 from r1jax.data.records import DataError, require
 from r1jax.data.scored import scored_unit
-from r1jax.data.sources import load
 from r1jax.stages.context import RunContext
 from r1jax.text.scored_answers import part_ids, question_ids
 
@@ -50,13 +49,13 @@ class RewardData:
 
 def read(stage: RewardModelConfig, run: RunContext) -> RewardData:
     """The examples of the stage's data; DataError names a record that cannot be used, or says that none is left."""
-    found = examples(load(stage.data), stage, run)
+    found = examples(run.load(stage.data), stage, run)
     told = [one for one in found if len(set(one.answers)) == len(one.answers)]
     kept = balanced(told, seed=run.seed_of(f"{stage.name}/balance")) if stage.balance_lengths else told
     if stage.held_out is None:
         train, held_out = split(kept, stage.held_out_share, seed=run.seed_of(f"{stage.name}/held_out"))
     else:
-        other = examples(load(stage.held_out), stage, run)
+        other = examples(run.load(stage.held_out), stage, run)
         train, held_out = kept, [one for one in other if len(set(one.answers)) == len(one.answers)]
         if shared := {one.question for one in train} & {one.question for one in held_out}:
             raise DataError(

@@ -113,6 +113,7 @@ def open_reward_model(name: str, run: RunContext) -> RewardModel:
 
     Raises ConfigError where that stage trains none, WorkdirError where it is not done.
     """
+    run = run.of(name)
     stage = run.config.stage(name)
     check(
         isinstance(stage, RewardModelConfig),

@@ -6,7 +6,6 @@ from r1jax.config import SftConfig
 from r1jax.data.iterators import epochs
 from r1jax.data.packing import micro_batches, pack, training_sequence
 from r1jax.data.records import DataError, require
-from r1jax.data.sources import load
 from r1jax.learn.state import StepConfig
 from r1jax.learn.steps import next_token_step
 from r1jax.stages.context import RunContext
@@ -16,7 +15,7 @@ from r1jax.text.templates import render_example
 
 def run(stage: SftConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
-    sequences = [example_sequence(record, stage, run) for record in load(stage.data)]
+    sequences = [example_sequence(record, stage, run) for record in run.load(stage.data)]
     config = StepConfig(model=run.config.model, optimizer=stage.optimizer, num_steps=stage.num_steps)
     with Session(stage, run, next_token_step, config) as session:
         batches = epochs(sequences, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.batch_sequences)

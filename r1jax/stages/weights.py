@@ -13,7 +13,7 @@ import jax
 from etils import epath
 
 from r1jax.checkpoint import find_checkpoint, restore_params, saved_params
-from r1jax.config import ConfigError, EvaluateConfig, ModelConfig, PretrainedConfig, StageConfig
+from r1jax.config import ConfigError, EvaluateConfig, ModelConfig, PretrainedConfig, StageConfig, check
 from r1jax.config.serialize import differences, to_json
 from r1jax.learn.jit import jit_make
 from r1jax.models import decoder, lora
@@ -50,7 +50,7 @@ def start_checkpoint(start: str | None, run: RunContext) -> tuple[str | None, in
     The result of a stage that only evaluates is that of the stage it starts from; None stands for the run's first
     weights.
     """
-    stages = {stage.name: stage for stage in run.config.stages}
+    stages = {stage.name: stage for stage in run.whole.stages}
     while isinstance(stages.get(start), EvaluateConfig):
         start = stages[start].start
     if start in stages:
@@ -63,6 +63,7 @@ def stage_checkpoint(stage: StageConfig, run: RunContext, step: int | None = Non
 
     That of a stage that only evaluates is the one it starts from. CheckpointError says which steps there are.
     """
+    check(stage.leaves != "data", f"stages.{stage.name}", "a stage with a checkpoint", "one that leaves data")
     if isinstance(stage, EvaluateConfig):
         folder, result = start_checkpoint(stage.start, run)
         if folder is None:

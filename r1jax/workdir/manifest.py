@@ -3,8 +3,9 @@
 manifest.json: {"stages": {name: {"status": "running" | "done" | "failed", "hash", "start" (the stage or the
 folder it starts from), "outputs": {...}, "started": UTC time of the first begin, "seconds": wall time of its
 sessions that ended in order, "error": text or null, "weights": the mark of the run's first weights where the stage's
-result depends on them (`weights_mark`; "random" without `run.weights`), else null, "rewards": how the stage's rewards
-ran, each way once (`RewardService.stamp`): what one session did without isolation stays written down}}}.
+result depends on them (`weights_mark`; "random" without `run.weights`), else null, "data": {"STAGE/FILE": mark} of the
+data sets between stages that it and its sources have read (`data_mark`), "rewards": how the stage's rewards ran, each
+way once (`RewardService.stamp`): what one session did without isolation stays written down}}}.
 What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed. The path of
 the weights is not part of it: they may be moved, but not be others.
 """
@@ -21,7 +22,9 @@ from typing import Any, Literal
 from etils import epath
 
 from r1jax.config import RunConfig, StageConfig
+from r1jax.config.references import references, stage_data
 from r1jax.config.serialize import differences, fingerprint, to_json
+from r1jax.workdir.data_mark import data_mark
 from r1jax.workdir.files import WorkdirError, read_json, write_json
 from r1jax.workdir.stage_folder import StageFolder
 from r1jax.workdir.weights_mark import weights_mark
@@ -49,20 +52,29 @@ class Plan:
 
 
 def identity(run: RunConfig, name: str) -> dict[str, Any]:
-    """What a stage's result depends on, as JSON: its config, those of the stages it starts from, the model,
-    the tokenizer, the rewards and the seed. Mesh, logging, and how many grade where, may change between two
-    sessions of a run.
+    """What a stage's result depends on, as JSON: its config, those of the stages it takes something from, their models
+    and tokenizers, the rewards and the seed. Mesh, logging, and how many grade where, may change between two sessions
+    of a run.
     """
-    whole = to_json(run)
-    shared = {key: whole[key] for key in ("model", "tokenizer", "rewards", "seed")}
+    whole, sources = to_json(run), run.sources(name)
+    shared = {key: whole[key] for key in ("rewards", "seed")}
     for field in _HOW_REWARDS_RUN:
         *sections, last = field.split(".")
         del functools.reduce(lambda inside, section: inside[section], sections, shared["rewards"])[last]
-    return {**shared, "stages": [to_json(stage) for stage in _chain(run, name)]}
+    taught = {stage.student for stage in sources}
+    own = {key: whole[key] for key in ("model", "tokenizer")} if None in taught else {}
+    students = [
+        {field: value for field, value in student.items() if field != "weights"}
+        for student in whole["students"]
+        if student["name"] in taught
+    ]
+    if any(student["tokenizer"] is None for student in students):
+        own["tokenizer"] = whole["tokenizer"]
+    return {**own, "students": students, **shared, "stages": [to_json(stage) for stage in sources]}
 
 
 def _chain(run: RunConfig, name: str) -> list[StageConfig]:
-    """The stage after all those that it starts from."""
+    """The stage after all those that it starts from, one from the other."""
     chain = [run.stage(name)]
     known = {stage.name for stage in run.stages}
     while chain[0].start in known:
@@ -75,6 +87,7 @@ def _mark_of_weights(run: RunConfig, name: str) -> str | None:
 
     Adapters are added to them at every start; a stage without adapters has them from the first stage of its chain.
     """
+    run = run.of(name)
     if run.model.lora is None and _chain(run, name)[0].start is not None:
         return None
     return "random" if run.weights is None else weights_mark(run.weights)
@@ -114,20 +127,20 @@ class Workdir:
         """What is to be done about the stage; changes nothing. A stage whose folder was removed starts anew.
 
         Raises WorkdirError where a finished stage was run with another config, naming the fields, and where a stage
-        that has made anything began from other weights.
+        that has made anything began from other weights, or read a data set that has been edited since.
         """
         entry = self._stages().get(name)
         folder = self.path / name
         if entry is None or not folder.exists():
             return Plan("start")
-        weights = self._weights_change(run, name)
+        inputs = (*self._weights_change(run, name), *self._data_changes(run, name))
         now = identity(run, name)
         if entry["hash"] == fingerprint(now):
-            return Plan("skip") if entry["status"] == "done" else Plan("resume", weights)
+            return Plan("skip") if entry["status"] == "done" else Plan("resume", inputs)
         before = read_json(folder / "config.json")
         changes = tuple(differences(before, now)) if before is not None else ("config.json is missing",)
         if entry["status"] != "done":
-            return Plan("resume", changes + weights)
+            return Plan("resume", changes + inputs)
         shown = "; ".join(changes[:_SHOWN_CHANGES])
         more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         raise WorkdirError(
@@ -140,8 +153,8 @@ class Workdir:
 
         Raises WorkdirError where a stage that has made anything began from other weights than those there are now.
         """
-        if run.model.lora is not None:
-            for stage in run.stages:
+        for stage in run.stages:
+            if run.model_of(stage.student).lora is not None:
                 self._weights_change(run, stage.name)
 
     def begin(self, run: RunConfig, name: str, rewards: Mapping[str, Any] | None = None) -> StageFolder:
@@ -149,16 +162,16 @@ class Workdir:
 
         `rewards` (JSON) is how the stage's rewards run, None where it needs none.
 
-        Raises WorkdirError where the stage is done already, or the stage it starts from is not.
+        Raises WorkdirError where the stage is done already, or one that it takes something from is not.
         """
         plan = self.plan(run, name)
         if plan.action == "skip":
             raise WorkdirError(f"stage {name} of {self.path} is done already")
-        start = run.stage(name).start
-        if start in {stage.name for stage in run.stages}:
-            upstream = self.plan(run, start)
-            if upstream.action != "skip":
-                raise WorkdirError(f"stage {name} starts from {start}, which is not done: run {start} first")
+        stage, known = run.stage(name), {one.name for one in run.stages}
+        for source in dict.fromkeys(references(stage)):
+            if source in known and self.plan(run, source).action != "skip":
+                takes = "starts from" if source == stage.start else "takes something from"
+                raise WorkdirError(f"stage {name} {takes} {source}, which is not done: run {source} first")
         stages = self._stages()
         earlier = {} if plan.action == "start" else stages[name]
         ways = earlier.get("rewards", [])  # absent in the manifests of older versions
@@ -169,12 +182,13 @@ class Workdir:
         stages[name] = {
             "status": "running",
             "hash": fingerprint(now),
-            "start": start,
+            "start": stage.start,
             "outputs": {},
             "started": earlier.get("started", _utc_now()),
             "seconds": earlier.get("seconds", 0.0),
             "error": None,
             "weights": _mark_of_weights(run, name) or earlier.get("weights"),
+            "data": self._data_marks(run, name),
             "rewards": [*ways, dict(rewards)] if rewards and rewards not in ways else ways,
         }
         # The folder's config first: a manifest entry without it could not say what changed.
@@ -232,15 +246,40 @@ class Workdir:
         now = None if before is None else _mark_of_weights(run, name)
         if now is None or now == before:
             return ()
-        checkpoints = self.stage(name).checkpoints
-        begun = checkpoints.exists() and any(child.name.isdigit() for child in checkpoints.iterdir())
-        if entry["status"] != "done" and not begun:
+        if entry["status"] != "done" and not self._has_checkpoints(name):
             return (f"weights: {before} -> {now}",)
         found = "random numbers" if run.weights is None else f"those that lie in {run.weights} now"
         raise WorkdirError(
             f"stage {name} of {self.path} began from other weights than {found} (mark {before} -> {now}): put those "
             f"back, choose another --workdir, or remove {self.path / name} to run the stage again"
         )
+
+    def _data_changes(self, run: RunConfig, name: str) -> tuple[str, ...]:
+        """A line for each data set that was edited since a stage read it, which has made nothing of it yet.
+
+        Raises WorkdirError where it has.
+        """
+        entry = self._stages().get(name, {})
+        before, now = entry.get("data", {}), self._data_marks(run, name)
+        changes = {file: (before[file], mark) for file, mark in now.items() if file in before and before[file] != mark}
+        if changes and (entry["status"] == "done" or self._has_checkpoints(name)):
+            file, (old, new) = next(iter(changes.items()))
+            raise WorkdirError(
+                f"stage {name} of {self.path} was made of another {file} (mark {old} -> {new}): remove "
+                f"{self.path / name} to run the stage again on the file as it is now, or take the edit back"
+            )
+        return tuple(f"{file}: {old} -> {new}" for file, (old, new) in changes.items())
+
+    def _data_marks(self, run: RunConfig, name: str) -> dict[str, str]:
+        """The marks of the data sets between stages that the stage and its sources read, of those that there are."""
+        read = [data for stage in run.sources(name) for data in stage_data(stage)]
+        files = {self.stage(data.name).data_file(data.path) for data in read}
+        marks = {f"{file.parent.name}/{file.name}": data_mark(file) for file in sorted(files)}
+        return {file: mark for file, mark in marks.items() if mark is not None}
+
+    def _has_checkpoints(self, name: str) -> bool:
+        checkpoints = self.stage(name).checkpoints
+        return checkpoints.exists() and any(child.name.isdigit() for child in checkpoints.iterdir())
 
     def _stages(self) -> dict[str, dict[str, Any]]:
         manifest = read_json(self.path / "manifest.json")

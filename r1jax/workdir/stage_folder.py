@@ -23,6 +23,10 @@ class StageFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tb"
 
+    def data_file(self, name: str | None = None) -> epath.Path:
+        """The data set that the stage leaves, or another file of records in its folder."""
+        return self.path / (name or "data.jsonl")
+
     def truncate(self, step: int) -> None:
         """For a run that resumes after `step` updates: drops what was written about later ones.
 
@@ -35,6 +39,14 @@ class StageFolder:
     def write_evaluation(self, values: Mapping[str, Any]) -> None:
         """Writes eval.json."""
         write_json(self.path / "eval.json", dict(values))
+
+    def write_benchmarks(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Writes benchmarks.json: {name of the benchmark: its figures}."""
+        write_json(self.path / "benchmarks.json", {name: dict(figures) for name, figures in values.items()})
+
+    def read_benchmarks(self) -> dict[str, dict[str, Any]]:
+        """benchmarks.json, {} before there is one."""
+        return read_json(self.path / "benchmarks.json") or {}
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """eval.json, None before there is one."""

@@ -64,7 +64,8 @@ def test_every_config_class_has_only_field_types_that_json_and_flags_know():
         cls = getattr(config_package, name)
         if not dataclasses.is_dataclass(cls):
             continue
-        for field, hint in typing.get_type_hints(cls).items():
+        hints = typing.get_type_hints(cls)
+        for field, hint in ((one.name, hints[one.name]) for one in dataclasses.fields(cls)):
             for leaf in leaves(hint):
                 literal = typing.get_origin(leaf) is typing.Literal
                 assert leaf in known or literal or dataclasses.is_dataclass(leaf), f"{name}.{field}: {hint}"

@@ -27,6 +27,8 @@ FLOORS = {
     "doctor": 4,
     "search": 4,
     "stages": 5,
+    "suites": 5,
+    "claims": 6,
     "pipeline": 6,
     "launch": 6,
     "aot": 6,

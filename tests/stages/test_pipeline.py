@@ -99,7 +99,7 @@ def test_a_failing_stage_is_named_and_leaves_the_finished_ones_usable(tmp_path):
 
 def test_a_stage_may_start_from_one_that_only_evaluates(finished):
     # ... and takes what that one took.
-    run = types.SimpleNamespace(config=tiny_run(BASE, ZERO, CHECK), workdir=Workdir(finished))
+    run = types.SimpleNamespace(whole=tiny_run(BASE, ZERO, CHECK), workdir=Workdir(finished))
     assert start_checkpoint("check", run) == start_checkpoint("base", run)
     assert start_checkpoint("base", run) == (str(finished / "base" / "checkpoints"), 6)
 

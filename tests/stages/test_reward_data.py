@@ -8,12 +8,15 @@ from tiny_preferences import helpful, labelled, pairs, written
 from tiny_runs import BASE, tiny_run
 
 from r1jax.config import BatchConfig, ConfigError, DataConfig
+from r1jax.data import sources
 from r1jax.data.records import DataError
 from r1jax.data.scored import pack_scored, scored_unit
 from r1jax.stages.context import load_tokenizer
 from r1jax.stages.reward_data import Example, balanced, longer_chosen_share, pair_example, read, single_example, split
 
-RUN = types.SimpleNamespace(tokenizer=load_tokenizer(tiny_run(BASE).tokenizer), seed_of=lambda purpose: len(purpose))
+RUN = types.SimpleNamespace(
+    tokenizer=load_tokenizer(tiny_run(BASE).tokenizer), seed_of=lambda purpose: len(purpose), load=sources.load
+)
 STAGE = helpful(DataConfig(kind="jsonl", path="pairs.jsonl"))
 
 

@@ -15,6 +15,7 @@ from r1jax.config import (
     SamplingConfig,
     SftConfig,
 )
+from r1jax.data import sources
 from r1jax.data.records import DataError
 from r1jax.errors import UserError
 from r1jax.rewards.verdicts import Score, Status, Verdict
@@ -26,7 +27,7 @@ from r1jax.stages.grading import render, sample_and_grade
 from r1jax.stages.rollout import collect
 from r1jax.stages.sft import example_sequence
 
-RUN = types.SimpleNamespace(tokenizer=load_tokenizer(tiny_run(BASE).tokenizer))
+RUN = types.SimpleNamespace(tokenizer=load_tokenizer(tiny_run(BASE).tokenizer), load=sources.load)
 LONG = "compute 4 7 + 8 - 5 + 9 ?"
 SFT = SftConfig(
     name="sft",
@@ -98,7 +99,8 @@ def test_an_evaluation_that_tells_languages_apart_needs_the_classifier_before_it
         raise UserError("not installed")
 
     apart = RewardsConfig(language=LanguageConfig(tell_latin_apart=True))
-    run = types.SimpleNamespace(tokenizer=RUN.tokenizer, config=types.SimpleNamespace(rewards=apart))  # no sampler
+    config = types.SimpleNamespace(rewards=apart)
+    run = types.SimpleNamespace(tokenizer=RUN.tokenizer, load=sources.load, config=config)  # no sampler
     monkeypatch.setattr(module, "classifier_stamp", missing)
     with pytest.raises(UserError, match="not installed"):
         module.evaluate(None, EVALUATION, run=run, template=PLAIN, purpose="evaluation")

@@ -1,0 +1,62 @@
+"""What the reward models of a run say of an evaluation's samples: their mean score, and the best of k by each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from r1jax import scoring
+from r1jax.config import EvaluationConfig
+from r1jax.rewards.verdicts import Status
+from r1jax.stages.context import RunContext
+from r1jax.stages.grading import Graded, Prompt
+from r1jax.stages.scorer import open_reward_model
+
+
+def figures(
+    evaluation: EvaluationConfig, prompts: list[Prompt], graded: list[list[Graded]], *, run: RunContext, seed: int
+) -> dict[str, float | list[float] | None]:
+    """For each reward model of `scored_by`: `reward_model/NAME`, the mean score of all samples, and `best@k/NAME`.
+
+    The latter is how often the sample that the model likes best is right, with a 95 % interval over the questions;
+    ties by expectation. Samples that are longer than the model's rows, or could not be graded, are passed over; a
+    question without any others has no best one. None where nothing is left.
+    """
+    found: dict[str, float | list[float] | None] = {}
+    for name in evaluation.scored_by:
+        scores = scores_of(name, prompts, graded, run=run)
+        every = [score for group in scores for score in group if score is not None]
+        found[f"reward_model/{name}"] = float(np.mean(every)) if every else None
+        best = [best_is_right(group, samples) for group, samples in zip(scores, graded, strict=True)]
+        known = np.array([share for share in best if share is not None], np.float64)
+        key = f"best@{evaluation.samples}/{name}"
+        found[key] = float(known.mean()) if known.size else None
+        if known.size:
+            low, high = scoring.bootstrap_intervals(
+                known[:, None], resamples=evaluation.bootstrap_resamples, seed=seed
+            )[0]
+            found[f"{key}_interval"] = [float(low), float(high)]
+    return found
+
+
+def scores_of(
+    name: str, prompts: list[Prompt], graded: list[list[Graded]], *, run: RunContext
+) -> list[list[float | None]]:
+    """The reward model's score of every sample, [P][G]."""
+    model = open_reward_model(name, run)
+    questions = [prompt.record["question"] for prompt, group in zip(prompts, graded, strict=True) for _ in group]
+    scores = iter(model.scores(questions, [one.text for group in graded for one in group]))
+    return [[next(scores) for _ in group] for group in graded]
+
+
+def best_is_right(scores: list[float | None], samples: list[Graded]) -> float | None:
+    """The share of right ones among the samples with the highest score; None where no sample has a score."""
+    known = [
+        (score, one.verdict.status is Status.CORRECT)
+        for score, one in zip(scores, samples, strict=True)
+        if score is not None and not one.verdict.masked
+    ]
+    if not known:
+        return None
+    highest = max(score for score, _ in known)
+    tied = [right for score, right in known if score == highest]
+    return sum(tied) / len(tied)
