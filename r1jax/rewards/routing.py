@@ -22,6 +22,7 @@ from r1jax.rewards.maths import MATHS_ISOLATION, maths_reward
 from r1jax.rewards.pair_search import pair_search_reward
 from r1jax.rewards.repetition import repetition_reward
 from r1jax.rewards.short_text import short_text_reward
+from r1jax.rewards.small_talk import small_talk_reward
 from r1jax.rewards.starts_with_answer import starts_with_answer_reward
 from r1jax.rewards.verdicts import Reward
 
@@ -40,6 +41,7 @@ REWARDS: dict[str, Reward | Maker] = {
     "code": code_reward,
     "judge": judge_reward,
     "countdown": Reward(countdown_reward, low=0.0, high=1.0),
+    "small_talk": Reward(small_talk_reward, low=0.0, high=1.0),
     "pair_search": Reward(pair_search_reward, low=0.0, high=1.0),
     "starts_with_answer": Reward(starts_with_answer_reward, low=0.0, high=1.0),
 }
