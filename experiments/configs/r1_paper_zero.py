@@ -46,12 +46,12 @@ from r1jax.config import (
     constant,
 )
 
-ROWS = 64  # of a micro-batch and of the sampler's lanes: a multiple of mesh.data x fsdp x expert
+ROWS = 64  # ours: of a micro-batch and of the sampler's lanes: a multiple of mesh.data x fsdp x expert
 PROMPT_TOKENS = 2048  # ours: a longer question is an error that names it
 AIME = DataConfig(kind="jsonl", path="aime2024.jsonl")
 # v2 D.1: temperature, top-p and longest answer of every evaluation; that the curves were drawn so is our reading.
 PROTOCOL = SamplingConfig(temperature=0.6, top_p=0.95, max_new_tokens=32_768)
-SAMPLER = SamplerConfig(lanes=ROWS, width=16, chunk_steps=128, max_prompt_tokens=PROMPT_TOKENS)
+SAMPLER = SamplerConfig(lanes=ROWS, width=16, chunk_steps=128, max_prompt_tokens=PROMPT_TOKENS)  # ours
 # v1 2.2.2, N "Reward design": accuracy and format with the same weight, no model among the rewards.
 FORMAT = RewardConfig("format", weight=constant(1.0))
 
@@ -65,11 +65,11 @@ def get_config() -> RunConfig:
         mesh=MeshConfig(data=1, fsdp=8, expert=8, tensor=8),  # ours, for as many devices as the paper's 64 x 8
         rewards=RewardsConfig(
             sets=(
-                RewardSetConfig("default", (RewardConfig("maths", weight=constant(1.0)), FORMAT)),
-                RewardSetConfig("choice", (RewardConfig("choice", weight=constant(1.0)), FORMAT)),
-                RewardSetConfig("code", (RewardConfig("code", weight=constant(1.0)), FORMAT)),
+                RewardSetConfig("default", (RewardConfig("maths", weight=constant(1.0)), FORMAT)),  # N
+                RewardSetConfig("choice", (RewardConfig("choice", weight=constant(1.0)), FORMAT)),  # N
+                RewardSetConfig("code", (RewardConfig("code", weight=constant(1.0)), FORMAT)),  # N
             ),
-            workers=16,
+            workers=16,  # ours
         ),
         stages=(
             GrpoConfig(
@@ -99,9 +99,9 @@ def get_config() -> RunConfig:
                     warmup_steps=0,  # not stated
                     decay="none",  # not stated
                 ),
-                batch=BatchConfig(row_tokens=PROMPT_TOKENS + 65_536, micro_batch_rows=ROWS),
+                batch=BatchConfig(row_tokens=PROMPT_TOKENS + 65_536, micro_batch_rows=ROWS),  # derived
                 sampler=SAMPLER,
-                checkpoint_every=80,
+                checkpoint_every=80,  # ours
                 # N fig. 1a: pass@1 and the majority vote of 16 samples, over steps. Nothing is chosen by it.
                 validation=EvaluationConfig(data=AIME, samples=16, sampling=PROTOCOL, sampler=SAMPLER),
                 validate_every=160,  # not stated

@@ -6,6 +6,7 @@ fit?". Tests hold them within a factor of two of what XLA allocates.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import operator
@@ -174,9 +175,12 @@ def merging_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
 
 
 def _largest_weights_bytes(model: ModelConfig, mesh: AbstractMesh) -> int:
-    """A layer's or the head's, gathered over `fsdp`."""
-    shapes, dims = decoding_shapes(model), dparams_dims(model)
+    """A layer's or the head's, gathered over `fsdp`; a score head is a vector."""
+    writer = dataclasses.replace(model, head="tokens")
+    shapes, dims = decoding_shapes(writer), dparams_dims(writer)
     layers = [tree_bytes(shapes.layers[i], rules.shardings(dims.layers[i], shapes.layers[i], mesh)) for i in (0, -1)]
+    if model.head == "score":
+        return max(layers)
     head = _compute_size(model) * local_size(dims.unembedding, shapes.unembedding.shape, mesh)
     return max(*layers, head)
 

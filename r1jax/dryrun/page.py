@@ -160,7 +160,7 @@ def _data_line(data: DataConfig) -> str:
 
 def _programs(stage: StageConfig) -> Table:
     table = Table("program", "shapes", "at most", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.columns[0].no_wrap = True
+    table.columns[0].max_width = 26
     table.columns[2].justify = "right"
     for program in programs_of(stage):
         table.add_row(program.name, Text(program.shapes), str(program.count))
@@ -168,14 +168,19 @@ def _programs(stage: StageConfig) -> Table:
 
 
 def _memory(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> Table:
-    phases, holdings = phases_of(stage), holdings_of(stage, config, mesh)
+    holdings = holdings_of(stage, config, mesh)
     names = list(dict.fromkeys(one.name for one in holdings))
+    alike: dict[tuple[int, ...], list[str]] = {}  # phases that hold the same have one column
+    for phase in phases_of(stage):
+        held = tuple(sum(one.bytes for one in holdings if one.name == name and phase in one.phases) for name in names)
+        alike.setdefault(held, []).append(phase)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_footer=True)
     table.add_column("on each device", footer="together", min_width=20)
-    for phase in phases:
-        footer = Text(readable(total(holdings, phase)), style="bold")
-        table.add_column(phase, justify="right", no_wrap=True, footer=footer)
-    table.add_column("", no_wrap=True)
+    phases = [together[0] for together in alike.values()]
+    for together in alike.values():
+        footer = Text(readable(total(holdings, together[0])), style="bold")
+        table.add_column("\n".join(together), justify="right", no_wrap=True, footer=footer)
+    table.add_column("", no_wrap=True, min_width=len("estimate"))
     for name in names:
         same = [one for one in holdings if one.name == name]
         needed = [total(same, phase) if any(phase in one.phases for one in same) else None for phase in phases]

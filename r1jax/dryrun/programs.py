@@ -118,14 +118,18 @@ def programs_of(stage: StageConfig) -> list[Program]:
         lengths = row_lengths(stage.batch.row_tokens)
         rows = ", ".join(f"{stage.batch.micro_batch_rows * (lengths[-1] // size):,} x {size:,}" for size in lengths)
         found.append(Program("score held-out", f"rows of {rows} tokens", len(lengths)))
+    alike: dict[tuple[SamplerConfig, int], list[SamplerUse]] = {}
     for use in sampler_uses(stage):
+        alike.setdefault((use.shape, use.max_new_tokens), []).append(use)
+    for use, *others in alike.values():
+        purposes = ", ".join(one.purpose for one in (use, *others))
         shape, prompts, caches = use.shape, use.prompt_buckets, use.cache_buckets
         slots = f"{shape.lanes} lanes x {shape.width}"
         to_prompts, to_caches = (", ".join(f"{size:,}" for size in sizes) for sizes in (prompts, caches))
         found += [
-            Program(f"{use.purpose}: prefill", f"{slots}, prompts of {to_prompts} tokens", len(prompts)),
+            Program(f"{purposes}: prefill", f"{slots}, prompts of {to_prompts} tokens", len(prompts)),
             Program(
-                f"{use.purpose}: decode",
+                f"{purposes}: decode",
                 f"{slots}, chunks of {shape.chunk_steps} steps, prompts as above x caches of {to_caches} tokens",
                 len(prompts) * len(caches),
             ),

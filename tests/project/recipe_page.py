@@ -1,23 +1,28 @@
-"""docs/recipe.md as data: its rows, the stages that it names, and what a config has at the field of a row."""
+"""docs/recipe.md as data: its rows, the stages that it names, what a run has at their fields, and where they differ."""
 
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import pathlib
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from r1jax import config as configs
-from r1jax.config import RunConfig, Schedule, StageConfig, flags
+from r1jax.config import DataConfig, RunConfig, Schedule, StageConfig, flags
 from r1jax.config.serialize import without_none
+from r1jax.models.presets import PRESETS
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "recipe.md"
 COLUMNS = 5  # id, value, what, source, field
 NOT_STATED = "not stated"
 _NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(e-?\d+)?( %)?")
 _BRACES = re.compile(r"(.*)\{([^{}]+)\}(.*)")
+_OF_THE_MACHINE = re.compile(
+    r"mesh\.\w+|rewards\.workers|.*\.sampler\.\w+|.*\.batch\.(row_tokens|micro_batch_rows)|.*\.checkpoint_every"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +79,10 @@ def hint_at(path: str, stage_classes: dict[str, type[StageConfig]]) -> Any:
 
 
 def value_at(config: Any, path: str) -> Any:
-    """What a config has there; LookupError where it lacks a stage, a set or a reward of that name."""
+    """What a config has there; LookupError where it lacks a stage, a set, a reward or a benchmark of that name."""
     for name in path.split("."):
         if isinstance(config, tuple):
-            named = {one.name: one for one in config}
-            config = named[name]
+            config = dict(_elements(config))[name]
         elif config is None:
             raise LookupError(f"{path}: nothing above {name}")
         else:
@@ -86,21 +90,122 @@ def value_at(config: Any, path: str) -> Any:
     return config
 
 
-def read(row: Row, hint: Any) -> Any:
-    """The row's one value, read as the command line reads a value of that type."""
-    (value,) = row.values
-    return flags.read(value if isinstance(value, str) else f"{value:g}", hint, row.id)
+def read(row: Row, hint: Any, place: int = 0) -> Any:
+    """What the row says of its field at `place`, read as the command line reads a value of that type.
+
+    Of as many values as fields each has its own. Figures to stand beside ours are a tuple of shares.
+    """
+    values = row.values
+    if len(values) == len(row.fields) > 1:
+        values = values[place : place + 1]
+    (value,) = values
+    if hint == _PUBLISHED:
+        return (value,)
+    return flags.read(value.replace("\\n", "\n") if isinstance(value, str) else f"{value:g}", hint, row.id)
 
 
-def chosen_numbers(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The numbers and schedules of a dataclass that are not their field's default, by path below it."""
+def said_of(config: RunConfig, text: str, rows: Iterable[Row]) -> dict[str, tuple[str, Any]]:
+    """What rows say of the stages and reward sets that a run has: path -> (id, value); of two the later counts."""
+    classes, said = stages(text), {}
+    there = {f"stages.{one.name}" for one in config.stages} | {
+        f"rewards.sets.{one.name}" for one in config.rewards.sets
+    }
+    bare = {f"stages.{one.name}.benchmarks" for one in config.stages if not one.benchmarks}
+    for row in rows:
+        if not _about(row, config):
+            continue
+        for place, path in enumerate(row.fields):
+            root = path.split(".")[: 3 if path.startswith("rewards.") else 2]
+            if ".".join(root) in there and ".".join(path.split(".")[:3]) not in bare:
+                said[path] = row.id, read(row, hint_at(path, classes), place)
+    return said
+
+
+def _about(row: Row, config: RunConfig) -> bool:
+    """Whether a row is about runs of any model, or of this one's."""
+    models = [name for name in PRESETS if row.id.endswith(f".{name}")]
+    return not models or config.model.preset in models
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """A value of a config, and whether it is what its class has without being told."""
+
+    value: Any
+    default: bool = False
+
+    @property
+    def number(self) -> bool:
+        """Whether it is a number, a schedule or figures of a paper."""
+        numeric = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        return numeric or isinstance(self.value, Schedule) or _figures(self.value) is not None
+
+
+def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Leaf]]:
+    """Every value of a config by its path; what stands in a tuple of configs by its name or its index."""
     for field in dataclasses.fields(config):
         value, at = getattr(config, field.name), f"{path}.{field.name}" if path else field.name
-        if isinstance(value, Schedule) or (isinstance(value, int | float) and not isinstance(value, bool)):
-            if value != field.default:
-                yield at, value
-        elif dataclasses.is_dataclass(value):
-            yield from chosen_numbers(value, at)
+        if dataclasses.is_dataclass(value) and not isinstance(value, Schedule):
+            yield from leaves(value, at)
+        elif isinstance(value, tuple) and value and all(map(dataclasses.is_dataclass, value)):
+            for name, element in _elements(value):
+                yield from leaves(element, f"{at}.{name}")
+        else:
+            yield at, Leaf(value, default=value == field.default)
+
+
+def to_hold(found: Mapping[str, Leaf], said: Mapping[str, tuple[str, Any]]) -> list[str]:
+    """The numbers of a run that the page has to have: told to it, and not about the machine; or on the page anyway."""
+    return [
+        path
+        for path, leaf in found.items()
+        if leaf.number and (path in said or not (leaf.default or of_the_machine(path)))
+    ]
+
+
+def of_the_machine(path: str) -> bool:
+    """Whether a field tells a run about devices and files, of which the paper has no number."""
+    return _OF_THE_MACHINE.fullmatch(path) is not None
+
+
+def departures(found: Mapping[str, Leaf], said: Mapping[str, tuple[str, Any]]) -> list[str]:
+    """Where the values of a run and the page differ, a line each: the path, and what is wrong there."""
+    wrong = [f"{path}: not on the page" for path in to_hold(found, said) if path not in said]
+    for path, (row, value) in said.items():
+        if path not in found:
+            wrong.append(f"{path}: {row} is about what the run lacks")
+            continue
+        held = found[path].value
+        if (_figures(held) if path.endswith(".published") else held) != value:
+            wrong.append(f"{path}: {row} says {value}, found {held}")
+    return wrong
+
+
+def changed(value: Any) -> Any:
+    """Another value than a number, schedule or figures of a paper, of the same type."""
+    if isinstance(value, Schedule):
+        return Schedule(tuple((step, 2 * one + 1) for step, one in value.points), value.interpolation)
+    if isinstance(value, tuple):
+        return tuple((whose, share / 2) for whose, share in value)
+    return 2 * value + 1
+
+
+_PUBLISHED = typing.get_type_hints(configs.BenchmarkConfig)["published"]
+
+
+def _figures(value: Any) -> tuple[float, ...] | None:
+    """The shares of figures of a paper; None for anything else."""
+    if not isinstance(value, tuple) or not value or not all(isinstance(one, tuple) and len(one) == 2 for one in value):
+        return None
+    shares = tuple(share for _, share in value)
+    return shares if all(isinstance(share, float) for share in shares) else None
+
+
+def _elements(elements: tuple) -> Iterator[tuple[str, Any]]:
+    """The elements of a tuple of configs with their names, or, where they have none, their places."""
+    for place, element in enumerate(elements):
+        name = getattr(element, "name", None)
+        yield name if name is not None and not isinstance(element, DataConfig) else str(place), element
 
 
 def _hint(cls: Any, names: list[str], stage_classes: dict[str, type[StageConfig]]) -> Any:
@@ -118,19 +223,19 @@ def _hint(cls: Any, names: list[str], stage_classes: dict[str, type[StageConfig]
 def _number(name: str, text: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{name}: expected a number, a percentage or text in backquotes, found {text!r}")
-    number = float(text.removesuffix(" %").replace(",", ""))
-    return number / 100 if text.endswith(" %") else number
+    number = decimal.Decimal(text.removesuffix(" %").replace(",", ""))
+    return float(number / 100 if text.endswith(" %") else number)
 
 
 def _expanded(path: str, sets: dict[str, str]) -> Iterator[str]:
-    """`a.{b,c}.d` -> a.b.d, a.c.d; the name of a set stands for its members."""
+    """`a.{b,c}.d` -> a.b.d, a.c.d; the names of sets stand for their members."""
     match = _BRACES.fullmatch(path)
     if match is None:
         yield path
         return
     before, inside, after = match.groups()
-    for name in sets.get(inside, inside).split(","):
-        yield from _expanded(f"{before}{name}{after}", sets)
+    members = [one for name in inside.split(",") for one in sets.get(name, name).split(",")]
+    yield from (path for name in members for path in _expanded(f"{before}{name}{after}", sets))
 
 
 def _sets(text: str) -> dict[str, list[str]]:
