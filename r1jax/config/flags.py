@@ -32,8 +32,8 @@ _PREFIX = "config."
 _BOOLS = {"true": True, "false": False}
 
 
-def parse(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Takes `--config.path=value` out of a command line.
+def parse(argv: Sequence[str], prefix: str = _PREFIX) -> tuple[list[tuple[str, str]], list[str]]:
+    """Takes `--config.path=value` (or arguments of another prefix) out of a command line.
 
     Returns the overrides as (path, value) in their order, and the arguments that are left for absl.
     Raises ConfigError where such an argument has no `=`. What follows a bare `--` is left alone.
@@ -45,12 +45,12 @@ def parse(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
             remaining.extend(argv[index:])
             break
         bare = argument.lstrip("-")
-        if argument == bare or not bare.startswith(_PREFIX):
+        if argument == bare or not bare.startswith(prefix):
             remaining.append(argument)
             continue
-        path, equals, value = bare.removeprefix(_PREFIX).partition("=")
+        path, equals, value = bare.removeprefix(prefix).partition("=")
         if not equals:
-            raise ConfigError(f"{argument}: expected --config.{path}=value, found no '='")
+            raise ConfigError(f"{argument}: expected --{prefix}{path}=value, found no '='")
         overrides.append((path, value))
     return overrides, remaining
 

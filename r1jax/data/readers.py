@@ -1,9 +1,11 @@
-"""Rows as they stand in JSONL files, Parquet files and TFDS data sets, with the place to name in an error."""
+"""Rows as they stand in JSONL, Parquet and CSV files and in TFDS data sets, with the place to name in an error."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +16,8 @@ from r1jax.data.records import DataError, Record
 
 JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
 PARQUET_SUFFIXES = (".parquet",)
+CSV_SUFFIXES = (".csv", ".tsv")
+SUFFIXES = {"jsonl": JSONL_SUFFIXES, "parquet": PARQUET_SUFFIXES, "csv": CSV_SUFFIXES}  # by data.kind
 WILDCARDS = frozenset("*?[")
 
 # Catalogue names that tfds finds only once their own module was imported (otherwise it asks for TensorFlow).
@@ -28,7 +32,7 @@ class Row(NamedTuple):
     columns: Record
 
 
-def _files(path: str, suffixes: Sequence[str]) -> list[epath.Path]:
+def files(path: str, suffixes: Sequence[str]) -> list[epath.Path]:
     """The files that `path` means (a file, a folder, a glob), sorted; DataError when there are none."""
     root = epath.Path(path)
     if root.is_dir():
@@ -55,7 +59,7 @@ def jsonl_rows(path: str) -> Iterator[Row]:
     Raises:
         DataError: path:line of a line that is no JSON object.
     """
-    for file in _files(path, JSONL_SUFFIXES):
+    for file in files(path, JSONL_SUFFIXES):
         index = 0
         with file.open("rb") as raw, gzip.open(raw) if file.suffix == ".gz" else raw as lines:
             for number, line in enumerate(lines, start=1):
@@ -75,7 +79,7 @@ def parquet_rows(path: str) -> Iterator[Row]:
     """The rows of Parquet files."""
     from pyarrow import ArrowException, parquet  # not needed by any other source
 
-    for file in _files(path, PARQUET_SUFFIXES):
+    for file in files(path, PARQUET_SUFFIXES):
         index = 0
         with file.open("rb") as raw:
             try:
@@ -85,6 +89,38 @@ def parquet_rows(path: str) -> Iterator[Row]:
                         index += 1
             except ArrowException as error:
                 raise DataError(f"{file}: not a readable Parquet file ({first_line(error)})") from error
+
+
+def csv_rows(path: str, *, header: bool) -> Iterator[Row]:
+    """The rows of CSV files, and of TSV files, whose cells are parted by tabs and never quoted; all cells are texts.
+
+    `header`: whether the first line names the columns; else they are called "0", "1" and so on.
+
+    Raises:
+        DataError: path:line of a row with more or fewer cells than there are names, or that cannot be read.
+    """
+    for file in files(path, CSV_SUFFIXES):
+        form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if file.suffix == ".tsv" else {"strict": True}
+        with file.open("rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+            lines = csv.reader(text, **form)
+            names = None
+            index = 0
+            try:
+                for cells in filter(None, lines):
+                    if names is None:
+                        names = cells if header else [str(number) for number in range(len(cells))]
+                        if header:
+                            continue
+                    if len(cells) != len(names):
+                        raise DataError(
+                            f"{file}:{lines.line_num}: expected {len(names)} cells ({', '.join(names)[:80]}), "
+                            f"found {len(cells)}"
+                        )
+                    place = f"{file}:{lines.line_num}"
+                    yield Row(place, f"{_stem(file)}:{index}", dict(zip(names, cells, strict=True)))
+                    index += 1
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise DataError(f"{file}:{lines.line_num}: not readable as CSV in UTF-8 ({error})") from error
 
 
 def tfds_source(name: str, split: str, data_dir: str | None) -> Sequence[Record]:
@@ -109,6 +145,24 @@ def tfds_source(name: str, split: str, data_dir: str | None) -> Sequence[Record]
     except (ValueError, NotImplementedError, AssertionError, ImportError, OSError) as error:
         where = "" if data_dir is None else f" in {data_dir}"
         raise DataError(f"tfds data set {name!r}, split {split!r}{where}: {first_line(error)}") from error
+
+
+def cell(columns: Record, name: str) -> Any:
+    """A column's value, or of a column of lists and objects a place inside: `messages.0.content`.
+
+    LookupError where it has none.
+    """
+    if name in columns:
+        return columns[name]
+    value: Any = columns
+    for part in name.split("."):
+        if isinstance(value, list | tuple) and part.isdecimal():
+            value = value[int(part)]
+        elif isinstance(value, dict):
+            value = value[part]
+        else:
+            raise LookupError(name)
+    return value
 
 
 def first_line(error: Exception) -> str:

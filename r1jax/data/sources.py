@@ -1,4 +1,4 @@
-"""Records from JSONL and Parquet files, TFDS data sets and the generators of tasks."""
+"""Records from JSONL, Parquet and CSV files, TFDS data sets and the generators of tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from r1jax.config import DataConfig
 from r1jax.config.data import NUMBER_FIELDS, TEXT_FIELDS, VALUE_FIELDS
-from r1jax.data import code_sets, readers
+from r1jax.data import choice_sets, code_sets, readers
 from r1jax.data.readers import Row
 from r1jax.data.records import DataError, Record
 from r1jax.data.tasks import SPLITS, TASKS
@@ -50,6 +50,12 @@ def _jsonl(config: DataConfig) -> list[Record]:
 
 def _parquet(config: DataConfig) -> list[Record]:
     return _listed(readers.parquet_rows(config.path), config)
+
+
+def _csv(config: DataConfig) -> list[Record]:
+    # Columns called by number: a file without a line of names, as MGSM's.
+    header = not any(column.isdecimal() for _, column in config.columns)
+    return _listed(readers.csv_rows(config.path, header=header), config)
 
 
 def _listed(rows: Iterator[Row], config: DataConfig) -> list[Record]:
@@ -117,11 +123,12 @@ def _record(row: Row, config: DataConfig, patterns: Mapping[str, re.Pattern]) ->
     """The record of a row: plain values, fields from their columns, answer and response by their patterns, defaults."""
     record = {name: readers.plain(value) for name, value in row.columns.items()}
     for field, column in config.columns:
-        if column not in row.columns:
+        try:
+            record[field] = readers.plain(readers.cell(row.columns, column))
+        except LookupError:
             raise DataError(
                 f"{row.place}: expected the column {column!r} (for {field}), found {', '.join(row.columns)}"
-            )
-        record[field] = readers.plain(row.columns[column])
+            ) from None
     defaults = {"id": row.default_id, "rewards": config.rewards}
     record.update({field: value for field, value in defaults.items() if record.get(field) is None})
     for fields, read in ((TEXT_FIELDS, _text), (VALUE_FIELDS, _value), (NUMBER_FIELDS, _number)):
@@ -136,6 +143,8 @@ def _record(row: Row, config: DataConfig, patterns: Mapping[str, re.Pattern]) ->
                 f"{field}, which ends in {record[field][-60:]!r}"
             )
         record[field] = match.group(1)
+    if config.choices_from is not None:
+        record = choice_sets.with_choices(record, config.choices_from, config.seed)
     if config.tests_from is not None:
         record = code_sets.with_tests(record, config.tests_from)
     if config.response_format is not None:
@@ -185,6 +194,7 @@ def _value(value: Any, field: str, row: Row) -> list | dict:
 SOURCES: dict[str, Callable[[DataConfig], Sequence[Record]]] = {
     "jsonl": _jsonl,
     "parquet": _parquet,
+    "csv": _csv,
     "tfds": _tfds,
     "task": _task,
     "stage": _stage,

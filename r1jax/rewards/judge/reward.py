@@ -49,7 +49,7 @@ def judge_reward(config: RewardsConfig) -> Reward:
     def client() -> ChatClient:
         with lock:
             if not made:
-                made.append(ChatClient(_endpoint(settings)))
+                made.append(ChatClient(endpoint_of(settings)))
             return made[0]
 
     def close() -> None:
@@ -83,7 +83,8 @@ def judge_of(generate: Generate) -> Reward:
     return Reward(_scorer(lambda cases: judge(of_model(generate), cases)), low=0.0, high=1.0)
 
 
-def _endpoint(settings: JudgeConfig) -> Endpoint:
+def endpoint_of(settings: JudgeConfig) -> Endpoint:
+    """The judge of a config; ConfigError where it has no url."""
     if settings.url is None:
         raise ConfigError(
             "rewards.judge.url: expected the url of an OpenAI-compatible endpoint, such as http://host:8000/v1, "
