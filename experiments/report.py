@@ -18,9 +18,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"expected flags only, found {argv[1]!r}")
     with one_line_errors():
         written = page.write(WORKDIR.value)
-        summary = read(WORKDIR.value).summary
-        if summary["stages"]:
-            table.render(summary)
+        run = read(WORKDIR.value)
+        if run.summary["stages"]:
+            table.render(run.summary, students=run.students)
         print(f"\nreport: {written}")
 
 

@@ -25,6 +25,8 @@ SHOWN: dict[str, tuple[str, str]] = {
     "loss": ("loss", ".3f"),
     "reward": ("reward", ".3f"),
     "validation/pass@1": ("pass@1", ".3f"),
+    "validation/accuracy": ("held-out", ".3f"),
+    "validation/reward_model_score": ("score", ".2f"),
     "completion_tokens": ("length", ".0f"),
     "tokens_per_second": ("tok/s", ".0f"),
 }

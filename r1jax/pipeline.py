@@ -11,19 +11,23 @@ import jax
 from r1jax.config import (
     BenchmarkConfig,
     CollectConfig,
+    DistillConfig,
     EvaluateConfig,
     GrpoConfig,
+    PreferencesConfig,
     PretrainConfig,
     RewardModelConfig,
     RunConfig,
+    SearchConfig,
     SftConfig,
     StageConfig,
+    StepLabelsConfig,
     TrainingConfig,
 )
 from r1jax.errors import UserError
 from r1jax.models.pretrained import resolved
 from r1jax.report import page, table
-from r1jax.stages import grpo, pretrain, reward_model, sft
+from r1jax.stages import collect, distill, grpo, preferences, pretrain, reward_model, search, sft, step_labels
 from r1jax.stages.context import RunContext, open_context
 from r1jax.stages.errors import Preempted
 from r1jax.stages.evaluate import evaluate, sample_lines
@@ -36,9 +40,15 @@ TRAINING: dict[type[StageConfig], Callable[[StageConfig, RunContext], int]] = {
     SftConfig: sft.run,
     RewardModelConfig: reward_model.run,
     GrpoConfig: grpo.run,
+    DistillConfig: distill.run,
 }
 
-COLLECTING: dict[type[StageConfig], Callable[[StageConfig, RunContext], dict[str, Any]]] = {}
+COLLECTING: dict[type[StageConfig], Callable[[StageConfig, RunContext], dict[str, Any]]] = {
+    CollectConfig: collect.run,
+    PreferencesConfig: preferences.run,
+    StepLabelsConfig: step_labels.run,
+    SearchConfig: search.run,
+}
 
 
 def run(
@@ -83,7 +93,7 @@ def run(
     else:
         summarize(config, workdir)  # a kill may have come between a stage's end and its line in the summary
         say("all is done")
-    table.render(workdir.summary())
+    table.render(workdir.summary(), students={stage.name: stage.student for stage in config.stages if stage.student})
     say(f"{workdir.path}/report.html")
 
 
@@ -113,7 +123,8 @@ def has_completions_scored(stage: StageConfig) -> bool:
         looks.append(stage.validation)
     if isinstance(stage, PretrainConfig):
         looks.append(stage.gate)
-    return isinstance(stage, GrpoConfig | CollectConfig) or looks != [None] * len(looks)
+    samples = isinstance(stage, GrpoConfig | CollectConfig | SearchConfig | StepLabelsConfig)
+    return samples or looks != [None] * len(looks)
 
 
 def result_of(stage: StageConfig, context: RunContext) -> dict[str, Any]:

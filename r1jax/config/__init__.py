@@ -36,6 +36,7 @@ from r1jax.config.rewards import (
 )
 from r1jax.config.rollout import SamplerConfig, SamplingConfig
 from r1jax.config.run import LoggingConfig, RunConfig, StudentConfig
+from r1jax.config.searching import SearchConfig, StepLabelsConfig
 from r1jax.config.stages import (
     EvaluateConfig,
     PretrainConfig,
@@ -89,8 +90,10 @@ __all__ = [
     "SamplingConfig",
     "SandboxConfig",
     "Schedule",
+    "SearchConfig",
     "SftConfig",
     "StageConfig",
+    "StepLabelsConfig",
     "StepsConfig",
     "StudentConfig",
     "TeacherConfig",

@@ -63,8 +63,15 @@ class RefineConfig:
     rule: str | None = None  # module:function, record -> record, or None to drop it
     steps: tuple[Literal["translate", "rewrite", "summarize"], ...] = ("translate", "rewrite", "summarize")
     sampling: SamplingConfig = SamplingConfig()
+    teacher: TeacherConfig | None = None  # of by="teacher"; None: the one that wrote the samples
 
     def __post_init__(self):
+        check(
+            self.teacher is None or self.by == "teacher",
+            "refine.teacher",
+            "None where no teacher refines",
+            self.by,
+        )
         check(
             (self.rule is not None) == (self.by == "rule"),
             "refine.rule",
@@ -110,10 +117,10 @@ class CollectConfig(StageConfig):
             self.start,
         )
         check(
-            self.refine is None or self.refine.by != "teacher" or self.teacher is not None,
-            f"{self.name}.refine.by",
-            "a teacher to be set, or policy or rule",
-            "teacher",
+            self.refine is None or self.refine.by != "teacher" or (self.teacher or self.refine.teacher) is not None,
+            f"{self.name}.refine.teacher",
+            "a teacher, of the refinement or of the stage",
+            None,
         )
         check(
             self.refine is None or self.refine.by != "policy" or self.teacher is None,
@@ -142,6 +149,7 @@ class PreferencesConfig(StageConfig):
     batch_prompts: int = 256
     rule: str | None = None  # module:function, (question, first, second) -> preference in [-2, 2]; None: the judge
     votes: int = 4
+    vote_temperature: float = 1.0  # of the judge: at 0 half of the votes would repeat the others
     min_delta: float = 1.0  # pairs are kept whose mean vote lies further from 0
 
     def __post_init__(self):
@@ -149,6 +157,7 @@ class PreferencesConfig(StageConfig):
         for field in ("pairs_per_prompt", "batch_prompts", "votes"):
             check(getattr(self, field) >= 1, f"{self.name}.{field}", "1 or more", getattr(self, field))
         check(self.samples >= 2, f"{self.name}.samples", "2 or more", self.samples)
+        check(self.vote_temperature >= 0, f"{self.name}.vote_temperature", "0 or more", self.vote_temperature)
         check(0 <= self.min_delta < 2, f"{self.name}.min_delta", "in [0, 2)", self.min_delta)
         _check_leaves_data(self)
 

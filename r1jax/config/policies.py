@@ -156,3 +156,12 @@ class DistillConfig(OnPolicyConfig):
     teacher: str = names_stages()  # an earlier stage, or a Hugging Face folder
     loss: PolicyLossConfig = PolicyLossConfig(name="bnpo", kl_coefficient=0.0)
     group_size: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            self.loss.kl_in_reward == 0,
+            f"{self.name}.loss.kl_in_reward",
+            "0 (the teacher's log-probability is the reward)",
+            self.loss.kl_in_reward,
+        )

@@ -28,6 +28,7 @@ from r1jax.config import (
     rewards,
     rollout,
     run,
+    searching,
     stages,
 )
 from r1jax.config.checks import ConfigError
@@ -36,7 +37,7 @@ _CLASSES: dict[str, type] = {
     name: value
     for module in (
         *(model_parts, model, mesh, learn, rewards, rollout, data, filters, evaluation),
-        *(stages, policies, reward_models, collecting, run),
+        *(stages, policies, reward_models, collecting, searching, run),
     )
     for name, value in vars(module).items()
     if dataclasses.is_dataclass(value)

@@ -102,6 +102,8 @@ def epochs(
         return {name: array[chosen] for name, array in arrays.items()}
 
     dataset = grain.MapDataset.range(count).shuffle(seed=seed).repeat()
-    dataset = dataset[shard_index::shard_count].batch(batch_size // shard_count, batch_fn=batch)
+    # Nothing is ever dropped of what has no end; grain counts batches of one too many with a remainder, and overflows.
+    size = batch_size // shard_count
+    dataset = dataset[shard_index::shard_count].batch(size, drop_remainder=True, batch_fn=batch)
     settings = {"elements": count, "seed": seed, "batch_size": batch_size, "shard_count": shard_count}
     return Epochs(dataset, settings)

@@ -2,6 +2,7 @@
 
 The paper saw it where preference rewards were used for too many steps, and so keeps them to the last 400 [N, v2].
 Both trends are the slopes of least-squares lines over the last evaluations, and both must be beyond doubt.
+The evaluations are a stage's validations: their lines in metrics.jsonl have both figures where it has preferences.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import special
 
-LEAST_EVALUATIONS = 4  # a line through fewer has an interval that says nothing
+from r1jax.config import GrpoConfig
+from r1jax.config.policies import LEAST_HACKING_WINDOW
+
+DEFAULT_WINDOW: int = GrpoConfig.hacking_window
 CONFIDENCE = 0.95
-SCORE, ACCURACY = "reward_model_score", "pass@1"
+SCORE, ACCURACY = "validation/reward_model_score", "validation/pass@1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +62,10 @@ def hacking_alarm(
     Args:
       evaluations: each with its `step`, the mean score of the reward model and the verifiable accuracy under the
         names `score` and `accuracy`. One without both (None, NaN) is passed over; of two at one step the later counts.
-      window: how many, 4 at least.
+      window: how many, LEAST_HACKING_WINDOW at least: a line through fewer has an interval that says nothing.
     """
-    if window < LEAST_EVALUATIONS:
-        raise ValueError(f"window: expected {LEAST_EVALUATIONS} evaluations or more, found {window}")
+    if window < LEAST_HACKING_WINDOW:
+        raise ValueError(f"window: expected {LEAST_HACKING_WINDOW} evaluations or more, found {window}")
     points = {
         one["step"]: (one[score], one[accuracy])
         for one in evaluations
@@ -75,7 +79,7 @@ def hacking_alarm(
     scores, accuracies = zip(*(points[step] for step in steps), strict=True)
     rising, falling = slope(steps, scores), slope(steps, accuracies)
     fires = rising.low > 0 and falling.high < 0
-    judgement = "the reward model is being hacked: stop here or earlier" if fires else "no sign of hacking"
+    judgement = "the reward model is being hacked" if fires else "no sign of hacking"
     return HackingAlarm(
         fires,
         rising,

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+
+from r1jax.doctor.hacking import DEFAULT_WINDOW, hacking_alarm
 
 WINDOW_VALUES = 10  # a rule looks at the mean of so many values, so that one odd batch says nothing
 PATIENCE_VALUES = 50  # the format is always learnt first; so many rollouts later the answers should follow
@@ -20,12 +22,15 @@ NOT_FINITE = "not_finite"  # the doctor's own metric: 1 for an update that was s
 class Window:
     """What a rule sees: of every metric its first values in the stage, its latest, and how many there were.
 
-    Values, not lines: what belongs to a rollout stands in the first line of its updates only.
+    Values, not lines: what belongs to a rollout stands in the first line of its updates only. And the latest
+    `hacking_window` validations that have asked reward models, each with its step.
     """
 
     first: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     recent: dict[str, collections.deque[float]] = dataclasses.field(default_factory=dict)
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    hacking_window: int = DEFAULT_WINDOW
+    validations: list[Mapping[str, float | None]] = dataclasses.field(default_factory=list)
 
     def add(self, name: str, value: float) -> None:
         """Takes in the next value of a metric."""
@@ -34,6 +39,10 @@ class Window:
             first.append(value)
         self.counts[name] += 1
         self.recent.setdefault(name, collections.deque(maxlen=WINDOW_VALUES)).append(value)
+
+    def add_validation(self, line: Mapping[str, float | None]) -> None:
+        """Takes in a line of metrics with the figures of a validation and its step."""
+        self.validations = [*self.validations, line][-self.hacking_window :]
 
     def mean(self, name: str) -> float | None:
         """Mean of the latest values of a metric; None while there are too few."""
@@ -181,8 +190,20 @@ def grading(window: Window) -> tuple[str, str] | None:
         return None
     return (
         f"{share:.0%} of the samples could not be graded and are left out.",
-        "Look at the statuses in samples.jsonl: golds that do not parse, or reward workers that die "
-        "(rewards.worker_memory_mib, rewards.deadline_seconds).",
+        "Look at the statuses in samples.jsonl: golds that do not parse, reward workers that die "
+        "(rewards.worker_memory_mib, rewards.deadline_seconds), or answers longer than a reward model's rows.",
+    )
+
+
+def hacking(window: Window) -> tuple[str, str] | None:
+    """Over the last validations reward models are pleased more and more, and fewer answers are right."""
+    alarm = hacking_alarm(window.validations, window.hacking_window)
+    if not alarm.fires:
+        return None
+    return (
+        alarm.message,
+        "Take an earlier checkpoint; give the preferences less weight or fewer steps, or train the reward model on "
+        "what fools it.",
     )
 
 
@@ -198,6 +219,7 @@ RULES: dict[str, Callable[[Window], tuple[str, str] | None]] = {
     "clipping": clipping,
     "non_finite": non_finite,
     "grading": grading,
+    "hacking": hacking,
 }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
+from r1jax.doctor.hacking import ACCURACY, DEFAULT_WINDOW, SCORE
 from r1jax.doctor.rules import NOT_FINITE, RULES, Window
 
 Metrics = Mapping[str, float | None]
@@ -37,10 +38,13 @@ class Doctor:
 
     After a restart it begins anew: feed it the lines that metrics.jsonl already has, so that it knows how the
     stage began.
+
+    Args:
+      hacking_window: validations that the rule "hacking" looks at, as in the stage's config.
     """
 
-    def __init__(self):
-        self._window = Window()
+    def __init__(self, hacking_window: int = DEFAULT_WINDOW):
+        self._window = Window(hacking_window=hacking_window)
         self._lines = 0
         self._told: dict[str, int] = {}
 
@@ -54,6 +58,8 @@ class Doctor:
             # In metrics.jsonl a number that is not finite is null.
             finite = all(_is_number(metrics[name]) for name in ("loss", "grad_norm") if name in metrics)
             self._window.add(NOT_FINITE, float(not finite))
+        if _is_number(metrics.get(SCORE)) and _is_number(metrics.get(ACCURACY)):
+            self._window.add_validation({"step": step, SCORE: metrics[SCORE], ACCURACY: metrics[ACCURACY]})
         findings = []
         for name, rule in RULES.items():
             seen = rule(self._window)
@@ -65,9 +71,9 @@ class Doctor:
         return findings
 
 
-def diagnose(lines: Iterable[Metrics]) -> list[Finding]:
+def diagnose(lines: Iterable[Metrics], hacking_window: int = DEFAULT_WINDOW) -> list[Finding]:
     """The findings of a whole metrics.jsonl, each rule once, as it was seen last."""
-    doctor = Doctor()
+    doctor = Doctor(hacking_window)
     latest: dict[str, Finding] = {}
     for line in lines:
         for finding in doctor.observe(int(line["step"]), line):

@@ -28,7 +28,6 @@ def group_advantages(
     *,
     scaling: Scaling,
     epsilon: float,
-    correct: Sequence[bool] | None = None,
 ) -> Advantages:
     """Advantages of N completions, each compared with the others of its group.
 
@@ -38,15 +37,12 @@ def group_advantages(
       scaling: what R - mean is divided by: the group's std (GRPO), that of all valid rewards of the batch
         (Liu et al. 2025, "Tricks or Traps"), or nothing (Dr. GRPO). Stds have ddof 0 and `epsilon` added.
       epsilon: a group with a std below it has advantage 0, whatever the scaling.
-      correct: whether each completion's answer is right, for the shares of groups all right and all wrong.
-    Metrics: reward (mean over valid ones), reward_std (over the batch), zero_variance_share, all_right_share,
-      all_wrong_share (of the groups kept), groups, dropped_groups, masked_samples.
+    Metrics: reward (mean over valid ones), reward_std (over the batch), zero_variance_share (of the
+      groups kept), groups, dropped_groups, masked_samples.
     Errors: ValueError for lengths that differ or a reward that is not finite.
     """
-    if not len(rewards) == len(groups) == len(groups if correct is None else correct):
-        raise ValueError(
-            f"expected one group (and one correctness) a reward, found {len(rewards)} rewards, {len(groups)} groups"
-        )
+    if len(rewards) != len(groups):
+        raise ValueError(f"expected one group a reward, found {len(rewards)} rewards, {len(groups)} groups")
     scored = np.array([reward is not None for reward in rewards], bool)
     values = np.array([0.0 if reward is None else reward for reward in rewards], np.float64)
     if not np.isfinite(values).all():
@@ -60,27 +56,21 @@ def group_advantages(
     batch_std = float(np.std(values[valid])) if valid.any() else 0.0
 
     advantages = np.zeros(len(values), np.float64)
-    counts = {"zero_variance": 0, "all_right": 0, "all_wrong": 0}
+    zero_variance = 0
     for rows in kept.values():
         std = float(np.std(values[rows]))
         if std < epsilon:
-            counts["zero_variance"] += 1
+            zero_variance += 1
         else:
             divisor = {"group": std + epsilon, "batch": batch_std + epsilon, "none": 1.0}[scaling]
             advantages[rows] = (values[rows] - values[rows].mean()) / divisor
-        if correct is not None:
-            right = [bool(correct[row]) for row in rows]
-            counts["all_right"] += all(right)
-            counts["all_wrong"] += not any(right)
-    if correct is None:
-        del counts["all_right"], counts["all_wrong"]
     metrics = {
         "reward": float(values[valid].mean()) if valid.any() else math.nan,
         "reward_std": batch_std,
         "groups": float(len(kept)),
         "dropped_groups": float(len(members) - len(kept)),
         "masked_samples": float((~scored).sum()),
-        **{f"{name}_share": count / max(1, len(kept)) for name, count in counts.items()},
+        "zero_variance_share": zero_variance / max(1, len(kept)),
     }
     return Advantages(advantages.astype(np.float32), valid, metrics)
 

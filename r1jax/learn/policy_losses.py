@@ -27,7 +27,7 @@ class PolicyTerms(NamedTuple):
 
     logps: Float[Array, "B T"]  # of the policy, differentiable
     old_logps: Float[Array, "B T"]  # of the policy at the start of the rollout, under the trainer's numerics
-    advantages: Float[Array, "B T"]  # the same at every token of a sequence
+    advantages: Float[Array, "B T"]  # of GRPO the same at every token of a sequence, of a distillation per token
     mask: Float[Array, "B T"]  # 1 at the completion's tokens that are trained, EOS among them
     segments: Int[Array, "B T"]
     entropy: Float[Array, "B T"]  # of the policy's distribution at each token

@@ -60,7 +60,9 @@ def legend(axes: Axes, columns: int) -> None:
 
 def head(figure: Figure, name: str, note: str) -> None:
     """The line above a sheet."""
-    figure.suptitle(f"{name}   ·   {note}", x=0.008, ha="left", fontsize=12.5, color=INK)
+    # A layout engine keeps room for the line only where it may place it.
+    fixed = {"y": 1 - 0.12 / figure.get_figheight(), "va": "top"} if figure.get_layout_engine() is None else {}
+    figure.suptitle(f"{name}   ·   {note}", x=0.008, ha="left", fontsize=12.5, color=INK, **fixed)
     figure.set_facecolor("white")
 
 

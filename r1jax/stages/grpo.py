@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from r1jax.config import GrpoConfig
-from r1jax.data.iterators import epochs
 from r1jax.learn.jit import jit_score, place_batch
 from r1jax.learn.kl import adapted_coefficient
 from r1jax.learn.state import StepConfig, state_shardings
@@ -17,16 +16,16 @@ from r1jax.learn.steps import policy_step, score
 from r1jax.stages import rollout as rollouts
 from r1jax.stages.context import RunContext
 from r1jax.stages.evaluate import sample_lines
-from r1jax.stages.grading import render_one
+from r1jax.stages.mixed_prompts import open_prompts
 from r1jax.stages.policy_batch import policy_batches
-from r1jax.stages.session import Session
+from r1jax.stages.preference_rewards import PreferenceRewards
+from r1jax.stages.preference_session import PreferenceSession
 
 
 def run(stage: GrpoConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
-    records = run.load(stage.data)
-    for record in records:  # one that cannot be asked is found now, not when it is drawn
-        render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
+    prompts = open_prompts(stage, run)
+    preferences = PreferenceRewards(stage, run)
     longest = int(stage.max_new_tokens.largest)
     config = StepConfig(
         model=run.config.model,
@@ -42,8 +41,8 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
         scores = compiled_score(params, place_batch(batch, run.mesh))
         return {name: np.asarray(values) for name, values in scores.items()}
 
-    with Session(stage, run, policy_step, config) as session:
-        prompts = epochs(records, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.rollout_prompts)
+    with PreferenceSession(stage, run, policy_step, config, preferences) as session:
+        session.look_before_training()
         if "data" in session.extras:
             prompts.set_state(session.extras["data"])
         kl_coefficient = stage.loss.kl_coefficient
@@ -54,7 +53,9 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
             rollout = rollouts.replay(step, run, stage)
             if rollout is None:
                 sampler.load(session.state.policy)
-                rollout = rollouts.collect(stage, step, run=run, sampler=sampler, prompts=prompts)
+                rollout = rollouts.collect(
+                    stage, step, run=run, sampler=sampler, prompts=prompts.at(step), preferences=preferences
+                )
                 rollouts.journal(rollout, step, run, stage)
             else:
                 prompts.set_state(rollout.data_state)

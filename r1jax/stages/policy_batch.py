@@ -11,6 +11,7 @@ from r1jax.config import GrpoConfig
 from r1jax.data.packing import Arrays, Placement, micro_batches, pack, training_sequence, unpack
 from r1jax.learn.advantages import group_advantages, kl_penalty
 from r1jax.learn.state import TrainState
+from r1jax.models.flops import sequences_work
 from r1jax.rewards.verdicts import Status
 from r1jax.stages.context import RunContext
 from r1jax.stages.rollout import Rollout, group_rewards
@@ -43,7 +44,6 @@ def policy_batches(
         groups=[number for number, group in enumerate(rollout.groups) for _ in group],
         scaling=stage.loss.advantage_scaling,
         epsilon=stage.loss.advantage_epsilon,
-        correct=[one.verdict.status is Status.CORRECT for one in rollout.completions],
     )
     for one, sequence, advantage, valid in zip(
         rollout.completions, sequences, advantages.values, advantages.valid, strict=True
@@ -62,7 +62,40 @@ def policy_batches(
         batch["skipped_sequences"] = np.float32(np.count_nonzero(skipped))
         batch["skipped_tokens"] = np.float32(np.sum(skipped))
         batches.append(batch)
-    return batches, advantages.metrics
+    return batches, advantages.metrics | solved_shares(rollout, advantages.valid) | scoring_work(rollout, sequences)
+
+
+def solved_shares(rollout: Rollout, valid: Sequence[bool]) -> dict[str, float]:
+    """The shares of groups all right and all wrong: of those that were kept and whose answers a rule judges at all.
+
+    Args:
+      valid: of each completion, whether its group was kept and it has a reward.
+    """
+    kept = iter(valid)
+    right = []
+    for group in rollout.groups:
+        statuses = [one.verdict.status for one in group if next(kept)]
+        if any(status is not Status.SCORED for status in statuses):
+            right.append([status is Status.CORRECT for status in statuses])
+    judged = max(1, len(right))
+    return {
+        "all_right_share": sum(map(all, right)) / judged,
+        "all_wrong_share": sum(not any(group) for group in right) / judged,
+    }
+
+
+def scoring_work(rollout: Rollout, sequences: Sequence[Arrays]) -> dict[str, int]:
+    """What the old policy and the reference have read to score the sequences, as metrics."""
+    lengths = [
+        (len(prompt.rendered.token_ids), len(one.completion.tokens))
+        for prompt, group in zip(rollout.prompts, rollout.groups, strict=True)
+        for one in group
+    ]
+    found = {}
+    for name, who in (("old_logps", "old"), ("ref_logps", "reference")):
+        if name in sequences[0]:
+            found |= sequences_work(lengths).metrics(f"score/{who}")
+    return found
 
 
 def micro_batch_capacity(stage: GrpoConfig) -> int:

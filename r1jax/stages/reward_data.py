@@ -96,11 +96,19 @@ def pair_example(record: Mapping[str, Any], stage: RewardModelConfig, run: RunCo
 
 
 def single_example(record: Mapping[str, Any], stage: RewardModelConfig, run: RunContext) -> Example:
-    """That of a record with `question`, `response` (a whole turn) and `label`, 1 or 0."""
+    """That of a record with `question`, `response` (a whole turn) and `label`, 1 or 0.
+
+    With `steps` the response is a solution up to the end of a step, and the label may be a share: the example then has
+    label 1 with that chance, drawn by its id. The mean loss of many such is that of their shares.
+    """
     label = require(record, "label")
-    if label not in (0, 1):
-        raise DataError(f"{stage.name}: record {record['id']}: expected a label of 1 or 0, found {label!r}")
-    return _example(record, {"response": 1 if label else -1}, stage, run)
+    share = stage.steps is not None and isinstance(label, int | float) and 0 <= label <= 1
+    if not share and label not in (0, 1):
+        expected = "a label of 1 or 0" if stage.steps is None else "a label in [0, 1]"
+        raise DataError(f"{stage.name}: record {record['id']}: expected {expected}, found {label!r}")
+    seed = run.seed_of(f"{stage.name}/labels")
+    drawn = int.from_bytes(_draw(seed, record["id"])[:8], "big") / 2**64 < label if share else label
+    return _example(record, {"response": 1 if drawn else -1}, stage, run)
 
 
 def _example(

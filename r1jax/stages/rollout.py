@@ -1,11 +1,13 @@
 """A rollout: groups of graded completions, collected once, journalled, and replayed after a kill.
 
 With dynamic sampling, groups whose rewards are all equal teach nothing and are replaced: further prompts are
-drawn, in rounds, and accepted in prompt order (never in order of arrival), up to `max_backfill_rounds`.
+drawn, in rounds of the same shares, and accepted in prompt order (never in order of arrival), up to
+`max_backfill_rounds`.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Any
 
@@ -14,12 +16,15 @@ import numpy as np
 from r1jax.config import GrpoConfig, SamplingConfig
 from r1jax.data.iterators import Epochs
 from r1jax.learn.advantages import overlong_penalty
+from r1jax.models.flops import sampling_work
 from r1jax.rewards.health import status_shares
 from r1jax.rewards.verdicts import Verdict
 from r1jax.sampler.engine import Completion, Sampler
 from r1jax.stages.context import RunContext
 from r1jax.stages.errors import TrainingError
 from r1jax.stages.grading import Graded, Prompt, render, sample_and_grade
+from r1jax.stages.mixed_prompts import Draws
+from r1jax.stages.preference_rewards import PreferenceRewards
 from r1jax.text.reflection import count_reflection_words
 from r1jax.text.templates import completion_text
 
@@ -33,6 +38,7 @@ class Rollout:
     data_state: dict
     drawn_groups: int  # with those that dynamic sampling left out
     backfill_rounds: int
+    work: dict[str, int] = dataclasses.field(default_factory=dict)  # of sampling all drawn groups, as metrics
 
     @property
     def completions(self) -> list[Graded]:
@@ -40,9 +46,23 @@ class Rollout:
         return [one for group in self.groups for one in group]
 
 
-def collect(stage: GrpoConfig, step: int, *, run: RunContext, sampler: Sampler, prompts: Epochs) -> Rollout:
-    """Samples and grades groups for `stage.rollout_prompts` prompts under the policy that `sampler` holds."""
+def collect(
+    stage: GrpoConfig,
+    step: int,
+    *,
+    run: RunContext,
+    sampler: Sampler,
+    prompts: Draws | Epochs,
+    preferences: PreferenceRewards | None = None,
+) -> Rollout:
+    """Samples and grades groups for `stage.rollout_prompts` prompts under the policy that `sampler` holds.
+
+    `prompts` gives as many records at a time; without `preferences` only the rules of their reward sets grade.
+    """
+    if preferences is not None:
+        preferences.take_work()  # that of validations is nobody's cost
     accepted: list[tuple[Prompt, list[Graded]]] = []
+    sampled: list[tuple[int, list[int]]] = []  # tokens of each prompt, and of its completions
     drawn = rounds = 0
     limit = int(stage.max_new_tokens.at(step))
     sampling = SamplingConfig(temperature=stage.temperature.at(step), top_p=None, top_k=None, max_new_tokens=limit)
@@ -58,6 +78,12 @@ def collect(stage: GrpoConfig, step: int, *, run: RunContext, sampler: Sampler, 
             sampling=sampling,
             first_prompt=drawn,
         )
+        if preferences is not None:
+            groups = preferences.added(step, batch, groups)
+        sampled += [
+            (len(prompt.rendered.token_ids), [len(one.completion.tokens) for one in group])
+            for prompt, group in zip(batch, groups, strict=True)
+        ]
         drawn += len(batch)
         rounds += 1
         for prompt, group in zip(batch, groups, strict=True):
@@ -71,12 +97,15 @@ def collect(stage: GrpoConfig, step: int, *, run: RunContext, sampler: Sampler, 
             "differ; take easier or harder prompts, a larger group_size, or dynamic_sampling=false"
         )
     accepted = accepted[: stage.rollout_prompts]
+    prefill, decode = sampling_work(sampled)
+    scored = {} if preferences is None else preferences.take_work()
     return Rollout(
         prompts=[prompt for prompt, _ in accepted],
         groups=[group for _, group in accepted],
         data_state=prompts.get_state(),
         drawn_groups=drawn,
         backfill_rounds=rounds - 1,
+        work=prefill.metrics("prefill") | decode.metrics("decode") | scored,
     )
 
 
@@ -88,7 +117,7 @@ def teaches(stage: GrpoConfig, step: int, run: RunContext, group: list[Graded]) 
 
 def group_rewards(stage: GrpoConfig, step: int, run: RunContext, group: list[Graded]) -> list[float | None]:
     """The weighted rewards of a group's completions at `step`; None where the sample is masked."""
-    weights = run.rewards.weights_at(step)
+    weights = weights_at(stage, step, run)
     limit = int(stage.max_new_tokens.at(step))
     totals = []
     for one in group:
@@ -99,6 +128,14 @@ def group_rewards(stage: GrpoConfig, step: int, run: RunContext, group: list[Gra
             )
         totals.append(total)
     return totals
+
+
+def weights_at(stage: GrpoConfig, step: int, run: RunContext) -> dict[str, dict[str, float]]:
+    """Set name -> name of a rule or reward model -> its weight at `step`."""
+    return {
+        name: rules | {one.model: one.weight.at(step) for one in stage.preferences if name in one.sets}
+        for name, rules in run.rewards.weights_at(step).items()
+    }
 
 
 def journal(rollout: Rollout, step: int, run: RunContext, stage: GrpoConfig) -> None:
@@ -119,6 +156,7 @@ def journal(rollout: Rollout, step: int, run: RunContext, stage: GrpoConfig) -> 
             "data_state": rollout.data_state,
             "drawn_groups": rollout.drawn_groups,
             "backfill_rounds": rollout.backfill_rounds,
+            "work": rollout.work,
         },
     )
 
@@ -150,14 +188,18 @@ def replay(step: int, run: RunContext, stage: GrpoConfig) -> Rollout | None:
                 Graded(completion, completion_text(prompt.rendered, completion.tokens, run.tokenizer), verdict)
             )
         groups.append(group)
-    return Rollout(prompts, groups, info["data_state"], info["drawn_groups"], info["backfill_rounds"])
+    return Rollout(prompts, groups, info["data_state"], info["drawn_groups"], info["backfill_rounds"], info["work"])
 
 
 def figures(rollout: Rollout, run: RunContext) -> dict[str, Any]:
-    """The metrics of a rollout that need neither weights nor device: single rewards, lengths, shares."""
+    """The metrics of a rollout that need neither weights nor device: single rewards, lengths, shares.
+
+    Where its prompts have several reward sets: how many groups each set has.
+    """
     done = rollout.completions
     lengths = np.array([len(one.completion.tokens) for one in done])
     names = sorted({name for one in done for name in one.verdict.scores})
+    sets = collections.Counter(group[0].verdict.reward_set for group in rollout.groups)
     parts = {
         f"reward/{name}": [
             one.verdict.scores[name].value
@@ -176,5 +218,7 @@ def figures(rollout: Rollout, run: RunContext) -> dict[str, Any]:
         "reflection_words": float(np.mean([count_reflection_words(one.text) for one in done])),
         "drawn_groups": rollout.drawn_groups,
         "backfill_rounds": rollout.backfill_rounds,
+        **rollout.work,
+        **({f"groups/{name}": count for name, count in sorted(sets.items())} if len(sets) > 1 else {}),
         **{f"grading/{name}": value for name, value in run.rewards.health().items()},
     }

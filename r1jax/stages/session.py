@@ -2,7 +2,7 @@
 
 Order of resume, when a stage starts in a folder that has been worked in:
 1. the newest checkpoint gives the train state and `extras` (iterator state, validation history, ...);
-2. metrics and samples are cut to the checkpoint's step; what follows is written again, once;
+2. metrics and samples are cut to the checkpoint's step (without one: to none); what follows is written again, once;
 3. the loop hands `extras["data"]` to its iterator;
 4. journal entries from the checkpoint's step on stay: they hold rollouts with their verdicts, which are replayed
    rather than sampled again, for verdicts depend on the clock and parameters must not.
@@ -27,9 +27,10 @@ from r1jax.doctor import Doctor
 from r1jax.learn.jit import jit_make, jit_step, place_batch
 from r1jax.learn.state import StepConfig, TrainState, init_state, refresh_reference, state_shardings
 from r1jax.metrics import Line, MetricsWriter
+from r1jax.models.flops import Work, batch_work
 from r1jax.stages.context import RunContext
 from r1jax.stages.errors import Preempted, TrainingError
-from r1jax.stages.evaluate import evaluate, sample_lines
+from r1jax.stages.evaluate import Evaluation, evaluate, sample_lines
 from r1jax.stages.weights import abstract_policy, frozen_base, keeps_arrays, start_params
 
 
@@ -67,18 +68,23 @@ class Session:
         self._refresh = jit_make(
             functools.partial(refresh_reference, config=config), run.mesh, self._shardings, donate=True
         )
+        self._doctor = Doctor()
         self._terminated = False
         self._tokens = 0  # scored tokens since the last line of metrics
+        self._work = Work()  # what the updates since then have read and predicted
 
     def __enter__(self) -> Session:
         self.checkpoints = Checkpointer(self.folder.checkpoints, keep=self.stage.keep_checkpoints)
+        self.begins = self.checkpoints.latest() is None
         self.state = self._open_state()
         self.step = self._saved_step = int(self.state.step)
-        self.folder.truncate(self.step)
+        self.folder.truncate(-1 if self.begins else self.step)
         self.metrics = MetricsWriter(
-            self.folder, self.run.config.logging, num_steps=self.num_steps, resumed_step=self.step
+            self.folder,
+            self.run.config.logging,
+            num_steps=self.num_steps,
+            resumed_step=None if self.begins else self.step,
         )
-        self._doctor = Doctor()
         for line in self.folder.metrics.read():
             self._doctor.observe(line["step"], line)
         self._previous_handler = signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -100,7 +106,7 @@ class Session:
     def _open_state(self) -> TrainState:
         make = functools.partial(init_state, config=self.config, reference=self._has_reference)
         compiled = jit_make(make, self.run.mesh, self._shardings, donate=keeps_arrays(self.config.model))
-        if self.checkpoints.latest() is None:
+        if self.begins:
             return compiled(start_params(self.stage, self.run))
         like = jax.tree.map(
             lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
@@ -129,6 +135,7 @@ class Session:
         self.state, metrics = self._update(self.state, place_batch(dict(batch), self.run.mesh))
         self.step += 1
         self._tokens += int(batch["mask"].sum() + batch.get("skipped_tokens", 0))
+        self._work += batch_work(batch)
         return metrics
 
     def refresh_reference(self) -> None:
@@ -143,8 +150,8 @@ class Session:
         now = time.monotonic()
         seconds = now - self._tic
         speed = {"seconds": seconds, "tokens_per_second": self._tokens / seconds}
-        self._look_at(self.metrics.write(self.step, {**metrics, **speed}))
-        self._tic, self._tokens = now, 0
+        self._look_at(self.metrics.write(self.step, {**metrics, **speed, **self._work.metrics("train")}))
+        self._tic, self._tokens, self._work = now, 0, Work()
 
     def log_samples(self, lines: list[dict[str, Any]]) -> None:
         """Adds lines to samples.jsonl, under the present step."""
@@ -180,6 +187,12 @@ class Session:
         return self._saved_step if best is None else best
 
     def _validate(self) -> float:
+        """Looks at the policy, and adds its pass@1 to the history."""
+        score = self._look()
+        self.validation.add(self.step, score)
+        return score
+
+    def _look(self) -> float:
         """Evaluates the policy on the validation prompts: a line of metrics, some samples, the pass@1."""
         result = evaluate(
             self.state.policy,
@@ -188,13 +201,18 @@ class Session:
             template=self.stage.template,
             purpose=f"{self.stage.name}/validation",
         )
-        self.validation.add(self.step, result.summary["pass@1"])
-        figures = {f"validation/{name}": value for name, value in result.summary.items() if isinstance(value, float)}
-        self.metrics.write(self.step, figures)
         lines = sample_lines(result.prompts, result.graded, self.run.config.logging.samples_per_step)
         self.log_samples([{"kind": "validation", **line} for line in lines])
+        found = {**result.summary, **self._more_figures(result)}
+        self.metrics.write(
+            self.step, {f"validation/{name}": value for name, value in found.items() if isinstance(value, float)}
+        )
         self._tic = time.monotonic()
         return result.summary["pass@1"]
+
+    def _more_figures(self, result: Evaluation) -> Mapping[str, float]:
+        """Further figures of a validation, for a session that knows any."""
+        return {}
 
     def _look_at(self, line: Line | None) -> None:
         """Tells the user what the doctor finds in a line of metrics, and stops a run whose updates all fail."""

@@ -115,6 +115,10 @@ class Tokenizer:
         settings = json.dumps(self._settings, ensure_ascii=False, indent=2)
         (target / "tokenizer_config.json").write_text(settings + "\n")
 
+    def vocabulary(self) -> dict[str, int]:
+        """Every token with its id, added tokens too."""
+        return self._backend.get_vocab(with_added_tokens=True)
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`. Added tokens written out in the text are recognised, none are added.
 

@@ -41,6 +41,7 @@ _HOW_REWARDS_RUN = (  # fields of RewardsConfig that say where and how fast, and
     "judge.timeout_seconds",
     "judge.tries",
 )
+_HOW_TEACHERS_ARE_ASKED = ("url", "key_variable", "concurrency", "timeout_seconds", "tries")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,17 @@ def identity(run: RunConfig, name: str) -> dict[str, Any]:
     ]
     if any(student["tokenizer"] is None for student in students):
         own["tokenizer"] = whole["tokenizer"]
-    return {**own, "students": students, **shared, "stages": [to_json(stage) for stage in sources]}
+    return {**own, "students": students, **shared, "stages": [_what_counts(to_json(stage)) for stage in sources]}
+
+
+def _what_counts(value: Any) -> Any:
+    """JSON of a config without the fields that say where and how fast a teacher is asked."""
+    if isinstance(value, list):
+        return [_what_counts(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    left_out = _HOW_TEACHERS_ARE_ASKED if value.get("class") == "TeacherConfig" else ()
+    return {name: _what_counts(one) for name, one in value.items() if name not in left_out}
 
 
 def _chain(run: RunConfig, name: str) -> list[StageConfig]:
@@ -124,14 +135,17 @@ class Workdir:
         return read_json(self.path / "config.json")
 
     def plan(self, run: RunConfig, name: str) -> Plan:
-        """What is to be done about the stage; changes nothing. A stage whose folder was removed starts anew.
+        """What is to be done about the stage; changes nothing.
+
+        A stage whose folder was removed starts anew; of one that leaves data it is enough that data.jsonl was.
 
         Raises WorkdirError where a finished stage was run with another config, naming the fields, and where a stage
         that has made anything began from other weights, or read a data set that has been edited since.
         """
         entry = self._stages().get(name)
         folder = self.path / name
-        if entry is None or not folder.exists():
+        left = run.stage(name).leaves == "data" and entry is not None and entry["status"] == "done"
+        if entry is None or not folder.exists() or (left and not self.stage(name).data_file().exists()):
             return Plan("start")
         inputs = (*self._weights_change(run, name), *self._data_changes(run, name))
         now = identity(run, name)
@@ -144,8 +158,8 @@ class Workdir:
         shown = "; ".join(changes[:_SHOWN_CHANGES])
         more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         raise WorkdirError(
-            f"stage {name} of {self.path} is done, with another config ({shown}{more}): take that back, "
-            f"choose another --workdir, or remove {folder} to run the stage again"
+            f"stage {name} of {self.path} is done, with another config ({shown}{more}): take that back, choose "
+            f"another --workdir, or remove {self.stage(name).data_file() if left else folder} to run the stage again"
         )
 
     def check_weights(self, run: RunConfig) -> None:

@@ -61,17 +61,6 @@ def test_no_scaling_is_the_difference_to_the_mean():
     np.testing.assert_allclose(advantages_of([3.0, 1.0], [0, 0], "none").values, [1, -1])
 
 
-def test_all_right_and_all_wrong_are_counted_apart():
-    # Group 0 all right (its format rewards differ), 1 all wrong, 2 mixed, 3 all wrong but for a masked sample.
-    rewards = [1.5, 1.0, 0.0, 0.0, 1.0, 0.0, None, 0.0, 0.5]
-    groups = [0, 0, 1, 1, 2, 2, 3, 3, 3]
-    correct = [True, True, False, False, True, False, True, False, False]
-    metrics = advantages_of(rewards, groups, correct=correct).metrics
-    assert metrics["all_right_share"] == 1 / 4
-    assert metrics["all_wrong_share"] == 2 / 4
-    assert metrics["zero_variance_share"] == 1 / 4
-
-
 def test_nothing_valid_gives_no_advantage_and_no_reward():
     found = advantages_of([None, None], [0, 0])
     assert not found.valid.any()

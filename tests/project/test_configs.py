@@ -8,7 +8,15 @@ import jax
 import pytest
 
 from r1jax import pipeline
-from r1jax.config import GrpoConfig, PretrainConfig, RunConfig
+from r1jax.config import (
+    CollectConfig,
+    GrpoConfig,
+    PretrainConfig,
+    RewardModelConfig,
+    RunConfig,
+    SftConfig,
+    TrainingConfig,
+)
 from r1jax.config.load import load_config
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "experiments" / "configs"
@@ -41,24 +49,64 @@ def timed(path: pathlib.Path):
 
 
 def shrunken(config: RunConfig) -> list[tuple[str, str]]:
-    """Overrides that leave a few steps, records and tokens of each stage, and one small layer of the model.
+    """Overrides that leave a few steps, records and tokens of each stage, and one small layer of the models.
 
     Prompts keep their limit: that those of the task fit is part of what is tested.
     """
-    overrides = [("model.hidden_size", "16"), ("model.ffn_size", "16"), ("model.num_layers", "1")]
+    overrides = []
+    for model in ("model", *(f"students.{one.name}.model" for one in config.students)):
+        overrides += [(f"{model}.hidden_size", "16"), (f"{model}.ffn_size", "16"), (f"{model}.num_layers", "1")]
     for stage in config.stages:
-        fields = {"num_steps": "2", "data.limit": "32", "batch.row_tokens": "64"}
-        if isinstance(stage, PretrainConfig):
-            fields |= {"gate": "none", "batch_rows": "2", "batch.micro_batch_rows": "2"}
-        if isinstance(stage, GrpoConfig):
-            fields |= {"rollout_prompts": "4", "group_size": "2", "max_new_tokens": "8"}
-            fields |= {"sampler.lanes": "4", "sampler.width": "2"}
+        fields = shrunken_training(stage) if isinstance(stage, TrainingConfig) else {}
+        if isinstance(stage, CollectConfig):
+            fields |= {"data.limit": "4", "samples": "2", "sampling.max_new_tokens": "8", "refine": "none"}
+            fields |= {"sampler.lanes": "4", "sampler.width": "2"} | NO_FILTERS
         if stage.evaluation is not None:
-            fields |= {"evaluation.data.limit": "4", "evaluation.samples": "2", "evaluation.bootstrap_resamples": "2"}
-            fields |= {"evaluation.sampling.max_new_tokens": "8"}
-            fields |= {"evaluation.sampler.lanes": "4", "evaluation.sampler.width": "2"}
+            fields |= shrunken_evaluation("evaluation")
+        for one in stage.benchmarks:
+            fields |= shrunken_evaluation(f"benchmarks.{one.name}.evaluation")
         overrides += [(f"stages.{stage.name}.{field}", value) for field, value in fields.items()]
     return overrides
+
+
+NO_FILTERS = {  # an untrained model says nothing that passes
+    f"filters.{field}": value
+    for field, value in {
+        "min_scores": "",
+        "finished": "false",
+        "thinking": "none",
+        "min_thinking_tokens": "none",
+        "thinking_language_share": "none",
+        "summary_language_share": "none",
+    }.items()
+}
+
+
+def shrunken_training(stage: TrainingConfig) -> dict[str, str]:
+    fields = {"num_steps": "2", "batch.row_tokens": "64"}
+    if stage.data.kind == "task":
+        fields["data.limit"] = "32"
+    if isinstance(stage, PretrainConfig):
+        fields |= {"gate": "none", "batch_rows": "2", "batch.micro_batch_rows": "2"}
+    if isinstance(stage, SftConfig):
+        fields |= {"batch_sequences": "4", "batch.micro_batch_rows": "2", "optimizer.warmup_steps": "0"}
+    if isinstance(stage, RewardModelConfig):
+        fields |= {"batch_records": "4", "batch.micro_batch_rows": "2", "optimizer.warmup_steps": "0"}
+    if isinstance(stage, GrpoConfig):
+        fields |= {"rollout_prompts": "4", "group_size": "2", "max_new_tokens": "8"}
+        fields |= {"sampler.lanes": "4", "sampler.width": "2"}
+        for number in range(len(stage.mixed)):
+            fields |= {f"mixed.{number}.share": "0:0.0,1:0.5", f"mixed.{number}.data.limit": "8"}
+        fields |= {f"preferences.{number}.weight": "0:0.0,1:1.0" for number in range(len(stage.preferences))}
+    if stage.validation is not None:
+        fields |= shrunken_evaluation("validation") | {"validate_every": "2"}
+    return fields
+
+
+def shrunken_evaluation(path: str) -> dict[str, str]:
+    fields = {"data.limit": "4", "samples": "2", "bootstrap_resamples": "2", "sampling.max_new_tokens": "8"}
+    fields |= {"sampler.lanes": "4", "sampler.width": "2"}
+    return {f"{path}.{field}": value for field, value in fields.items()}
 
 
 @pytest.mark.parametrize("path", [timed(path) for path in MINIATURES], ids=stem)
@@ -68,7 +116,11 @@ def test_a_miniature_runs_from_end_to_end(path, tmp_path):
     figures = json.loads((tmp_path / "summary.json").read_text())["stages"]
     assert list(figures) == [stage.name for stage in config.stages]
     for stage in config.stages:
+        if stage.leaves == "data":
+            assert figures[stage.name]["records"] > 0
+            continue
         steps = [json.loads(line)["step"] for line in (tmp_path / stage.name / "metrics.jsonl").open()]
         assert steps[-1] == 2
         if stage.evaluation is not None:
             assert figures[stage.name]["num_prompts"] == 4
+        assert set(figures[stage.name].get("benchmarks", ())) == {one.name for one in stage.benchmarks}

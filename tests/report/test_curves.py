@@ -1,11 +1,12 @@
 """Curves: what is drawn, and that it is written."""
 
 import numpy as np
+import programmes
 import pytest
 import workdirs
 from matplotlib.image import imread
 
-from r1jax.report import bars, curves
+from r1jax.report import bars, curves, panels
 from r1jax.report.readings import read
 
 
@@ -19,7 +20,7 @@ def titles(figure):
 
 
 def test_every_stage_gets_a_png_and_the_run_one_that_compares_them(run):
-    written = curves.plot(run)
+    written = curves.plot(read(run))
     assert [path.relative_to(run).as_posix() for path in written] == [
         "base/curves.png",
         "zero/curves.png",
@@ -59,18 +60,58 @@ def test_validation_is_drawn_as_it_is(run):
 
 def test_smoothing_leaves_a_straight_line_alone_even_at_its_ends():
     line = [3.0 - 0.25 * n for n in range(200)]
-    np.testing.assert_allclose(curves.smooth(line), line, atol=1e-9)
+    np.testing.assert_allclose(panels.smooth(line), line, atol=1e-9)
 
 
 def test_smoothing_keeps_the_level_of_a_long_run_and_reduces_its_noise():
     noise = np.random.default_rng(0).normal(1e4, 1.0, 20_000)
-    smoothed = np.array(curves.smooth(noise))
+    smoothed = np.array(panels.smooth(noise))
     assert smoothed.mean() == pytest.approx(1e4, abs=0.05)
     assert smoothed.std() < 0.1
 
 
+def test_the_band_holds_most_of_the_values_and_all_of_the_level():
+    noise = np.random.default_rng(0).normal(0.0, 1.0, 4000).tolist()
+    curve = panels.Curve("noise", list(range(4000)), noise)
+    places = panels.chosen_points(4000, 100)
+    assert (places[0], places[-1], len(places)) == (0, 3999, 100)
+    lows, highs = np.array(panels.band(curve, places)).T
+    # Centiles 10 and 90 of a normal variable lie 1.28 from its mean.
+    assert lows.mean() == pytest.approx(-1.28, abs=0.1)
+    assert highs.mean() == pytest.approx(1.28, abs=0.1)
+    level = np.array(curve.level)[places]
+    assert ((lows <= level) & (level <= highs)).all()
+
+
+def test_a_few_values_have_no_band():
+    assert panels.band(panels.Curve("few", [1, 2], [0.0, 1.0]), [0, 1]) is None
+    validated = panels.Curve("pass@1", list(range(400)), [0.5] * 400, noisy=False)
+    assert panels.band(validated, [0]) is None
+
+
+def test_what_reward_models_give_stands_apart_from_the_rules(tmp_path):
+    programme = read(programmes.programme(tmp_path / "demo"))
+    stage = programme.stage("all_scenarios_rl")
+    shown = {
+        panel.title: [curve.label for curve in found] for panel, found in panels.panels_of(stage, programme.models)
+    }
+    assert shown["Reward"] == ["total", "format", "maths"]
+    assert shown["Preference scores"] == ["helpful", "safety", "validation: helpful", "validation: safety"]
+    assert shown["Language of the prompt"] == ["rollouts"]
+    assert shown["Without an answer"] == ["rollouts"]
+
+
+def test_a_stage_that_leaves_data_has_a_sheet_of_its_filters(tmp_path):
+    programme = read(programmes.programme(tmp_path / "demo", begun=3))
+    axes = bars.filters_sheet(programme.stage("cold_start_data")).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["correct", "language", "duplicates"]
+    # 512 samples: 191 dropped as wrong, then 20 for their language, then none.
+    assert [patch.get_width() for patch in axes.patches] == [512, 321, 301, 321, 301, 301]
+    assert (tmp_path / "demo" / "cold_start_data" / "curves.png") in curves.plot(programme)
+
+
 def test_short_curves_are_not_smoothed():
-    assert curves.smooth([1.0, 5.0, 2.0]) == [1.0, 5.0, 2.0]
+    assert panels.smooth([1.0, 5.0, 2.0]) == [1.0, 5.0, 2.0]
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0])
@@ -93,4 +134,4 @@ def test_stages_are_compared_by_their_scores_and_a_missing_score_has_no_panel(ru
 
 def test_a_run_without_scores_is_not_compared(run):
     (run / "summary.json").unlink()
-    assert [path.name for path in curves.plot(run)] == ["curves.png", "curves.png"]
+    assert [path.name for path in curves.plot(read(run))] == ["curves.png", "curves.png"]

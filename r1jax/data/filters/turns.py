@@ -60,8 +60,10 @@ def target_of(record: Record) -> str:
 
 
 def tokens_of(record: Record, field: str) -> int:
-    """A count of tokens that the record carries; lengths are never counted in characters."""
-    count = require(record, field)
+    """A count of tokens that the record or its lineage carries; lengths are never counted in characters."""
+    count = lineage_of(record).get(field) if record.get(field) is None else record[field]
+    if count is None:
+        count = require(record, field)  # which says what there is
     if not isinstance(count, int):
         raise _wrong(record, f"a whole number as {field}", count)
     return count
