@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n 2
 .PHONY: help demo test test-all lint bench clean
 
 help:
-	@echo "make demo      R1-Zero in miniature, from nothing, on a CPU (into $(WORKDIR))"
+	@echo "make demo      the whole programme in miniature, from nothing, on a CPU (into $(WORKDIR))"
 	@echo "make test      the fast tests"
 	@echo "make test-all  the slow rings: kill tests, parity with transformers, several processes, the miniature's claims"
 	@echo "make lint      ruff over the tree"
@@ -32,7 +32,7 @@ $(VENV)/installed-parity: $(VENV)/installed-test
 	@touch $@
 
 demo: $(VENV)/installed
-	$(PY) experiments/run.py --config=experiments/configs/tiny_zero.py --workdir=$(WORKDIR)
+	$(PY) experiments/run.py --config=experiments/configs/tiny_r1.py --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-test
 	@command -v bwrap > /dev/null || echo "Without bubblewrap the sandbox is not tested: apt-get install -y bubblewrap"

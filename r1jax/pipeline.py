@@ -142,7 +142,9 @@ def result_of(stage: StageConfig, context: RunContext) -> dict[str, Any]:
 
 
 def evaluate_result(stage: StageConfig, outputs: dict, context: RunContext) -> None:
-    """The stage's evaluation, into its eval.json and eval_samples.jsonl; its benchmarks, into benchmarks.json."""
+    """The stage's evaluation, into eval.json and eval_samples.jsonl; its benchmarks, into benchmarks.json and
+    eval_samples_NAME.jsonl.
+    """
     params = load_params(outputs["checkpoint"], outputs["step"], context)
     folder = context.workdir.stage(stage.name)
     if stage.evaluation is not None:
@@ -155,6 +157,9 @@ def evaluate_result(stage: StageConfig, outputs: dict, context: RunContext) -> N
     for one in stage.benchmarks:
         purpose = f"evaluation/{one.name}"
         result = evaluate(params, one.evaluation, run=context, template=stage.template, purpose=purpose)
+        count = len(result.prompts) * one.evaluation.samples
+        lines = sample_lines(result.prompts, result.graded, limit=count)
+        write_lines(folder.path / f"eval_samples_{one.name}.jsonl", lines)
         found[one.name] = result.summary | published(one)
         folder.write_benchmarks(found)
 

@@ -82,6 +82,13 @@ GENERAL = EvaluationConfig(
     answers_vote=False,
     scored_by=("helpful", "safety"),
 )
+GENERAL_VALIDATION = EvaluationConfig(
+    data=talk("small_talk", "validation", 32, rewards="general"),
+    samples=8,
+    sampling=AS_TRAINED,
+    sampler=ROLLOUT,
+    answers_vote=False,
+)
 GATE = GateConfig(
     accuracy=0.97,
     evaluation=EvaluationConfig(
@@ -135,7 +142,7 @@ def pretrain(name: str, **fields) -> PretrainConfig:
     )
 
 
-def fine_tune(name: str, data: str, **fields) -> SftConfig:
+def fine_tune(name: str, data: str, learning_rate: float = 1e-3, **fields) -> SftConfig:
     """SFT on what a stage has collected."""
     return SftConfig(
         name=name,
@@ -143,13 +150,13 @@ def fine_tune(name: str, data: str, **fields) -> SftConfig:
         data=DataConfig(kind="stage", name=data),
         batch_sequences=32,
         batch=ROWS,
-        optimizer=OptimizerConfig(learning_rate=1e-3, b2=0.98, warmup_steps=4, decay="cosine"),
+        optimizer=OptimizerConfig(learning_rate=learning_rate, b2=0.98, warmup_steps=4, decay="cosine"),
         evaluation=EVALUATION,
         **fields,
     )
 
 
-def reinforce(name: str, start: str, rewards: str, **fields) -> GrpoConfig:
+def reinforce(name: str, start: str, rewards: str, learning_rate: float = 5e-4, **fields) -> GrpoConfig:
     """GRPO, one update a rollout of 16 prompts x 8 completions."""
     return GrpoConfig(
         name=name,
@@ -160,7 +167,7 @@ def reinforce(name: str, start: str, rewards: str, **fields) -> GrpoConfig:
         rollout_prompts=16,
         max_new_tokens=constant(ANSWER_TOKENS),
         loss=PolicyLossConfig(name="grpo", kl_coefficient=0.001),
-        optimizer=OptimizerConfig(learning_rate=5e-4, b1=0.9, b2=0.98),
+        optimizer=OptimizerConfig(learning_rate=learning_rate, b1=0.9, b2=0.98),
         batch=ROWS,
         sampler=ROLLOUT,
         checkpoint_every=20,
@@ -186,14 +193,14 @@ def collect(name: str, start: str, prompts: int, skip: int, rewards: str, **fiel
     )
 
 
-def judge(name: str, data: DataConfig, **fields) -> RewardModelConfig:
+def judge(name: str, data: DataConfig, num_steps: int, **fields) -> RewardModelConfig:
     """A reward model."""
     return RewardModelConfig(
         name=name,
         start="base",
         template=PLAIN,
         data=data,
-        num_steps=40,
+        num_steps=num_steps,
         batch_records=32,
         batch=ROWS,
         optimizer=OptimizerConfig(learning_rate=1e-3, b2=0.98, warmup_steps=4, decay="cosine"),
@@ -205,6 +212,7 @@ def judge(name: str, data: DataConfig, **fields) -> RewardModelConfig:
 def get_config() -> RunConfig:
     """The run. Weights of rewards and numbers of steps are ours: the paper's are in r1_paper_full.py."""
     accuracy, form = RewardConfig("maths"), RewardConfig("format", weight=constant(0.5))
+    language = RewardConfig("language", weight=constant(0.5))
     return RunConfig(
         name="tiny_r1",
         tokenizer=TokenizerConfig(task="miniature"),
@@ -213,8 +221,8 @@ def get_config() -> RunConfig:
         rewards=RewardsConfig(
             sets=(
                 RewardSetConfig("default", (accuracy, form)),
-                RewardSetConfig("reasoning", (accuracy, form, RewardConfig("language", weight=constant(0.5)))),
-                RewardSetConfig("general", (RewardConfig("format_r1", weight=constant(0.5)),)),
+                RewardSetConfig("reasoning", (accuracy, form, language)),
+                RewardSetConfig("general", (RewardConfig("format_r1", weight=constant(0.5)), language)),
                 RewardSetConfig("general_truth", (RewardConfig("small_talk"), RewardConfig("format_r1"))),
                 RewardSetConfig("step", (RewardConfig("starts_with_answer"),)),
             ),
@@ -225,16 +233,16 @@ def get_config() -> RunConfig:
             collect(
                 "cold_start_data",
                 "zero",
-                prompts=256,
+                prompts=96,
                 skip=8_000,
                 rewards="default",
                 refine=RefineConfig(by="rule", rule="r1jax.data.tasks.refine_chained_sums:refine"),
-                filters=FiltersConfig(min_thinking_tokens=8, samples_per_prompt=2, near_duplicate_questions=None),
+                filters=FiltersConfig(min_thinking_tokens=8, samples_per_prompt=1, near_duplicate_questions=None),
             ),
-            fine_tune("cold_start", "cold_start_data", start="base", num_steps=30),
-            reinforce("reasoning_rl", "cold_start", "reasoning", num_steps=40),
-            judge("helpful", talk("small_talk_pairs", "train", 4_000), balance_lengths=True),
-            judge("safety", talk("small_talk_safety", "train", 1_000), loss="pointwise", reads="whole"),
+            fine_tune("cold_start", "cold_start_data", start="base", num_steps=12, learning_rate=5e-4),
+            reinforce("reasoning_rl", "cold_start", "reasoning", num_steps=40, learning_rate=3e-4),
+            judge("helpful", talk("small_talk_pairs", "train", 4_000), num_steps=200, balance_lengths=True),
+            judge("safety", talk("small_talk_safety", "train", 1_000), num_steps=40, loss="pointwise", reads="whole"),
             collect(
                 "rejection_data",
                 "reasoning_rl",
@@ -255,7 +263,8 @@ def get_config() -> RunConfig:
                 "all_scenarios_rl",
                 "rejection_sft",
                 "reasoning",
-                num_steps=40,
+                num_steps=60,
+                learning_rate=2e-4,
                 temperature=constant(0.7),
                 # As in the paper, general prompts and preference rewards come in the last part alone.
                 mixed=(
@@ -263,9 +272,11 @@ def get_config() -> RunConfig:
                         talk("small_talk", "train", 1_000, rewards="general"), Schedule(((0, 0.0), (20, 0.5)))
                     ),
                 ),
-                preferences=tuple(
-                    PreferenceConfig(name, weight=Schedule(((0, 0.0), (20, 1.0)))) for name in ("helpful", "safety")
+                preferences=(
+                    PreferenceConfig("helpful", weight=Schedule(((0, 0.0), (20, 1.0)))),
+                    PreferenceConfig("safety", weight=Schedule(((0, 0.0), (20, 0.2)))),  # its scores are far apart
                 ),
+                preference_validation=GENERAL_VALIDATION,
                 benchmarks=(BenchmarkConfig("small_talk", GENERAL),),
             ),
             pretrain("student_base", student="student", num_steps=3_000),

@@ -73,8 +73,8 @@ def grids(summary: Mapping[str, Any], students: Mapping[str, str] = MappingProxy
     `students` are the stages that are about a student, with its name: their scores stand apart.
     """
     stages = dict(summary["stages"])
-    data = {name: figures for name, figures in stages.items() if records_of(figures) is not None}
     models = {name: figures for name, figures in stages.items() if "held_out_accuracy" in figures}
+    data = {name: one for name, one in stages.items() if name not in models and records_of(one) is not None}
     policies = {name: figures for name, figures in stages.items() if name not in data and name not in models}
     judged = _judged_columns(policies)
     found = [
@@ -158,7 +158,7 @@ def best_scores(figures: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(["pass@1", *largest]))
 
 
-def _judged_columns(stages: Mapping[str, Mapping[str, Any]]) -> list[Column]:
+def _judged_columns(stages: Mapping[Any, Mapping[str, Any]]) -> list[Column]:
     """What reward models say of the samples of an evaluation: the mean score, and the accuracy of the best by it."""
     keys = sorted({key for figures in stages.values() for key in figures if JUDGED.fullmatch(key)})
     found = []
@@ -213,6 +213,7 @@ def _benchmarks(stages: Mapping[str, Mapping[str, Any]]) -> Grid | None:
         *((key, key, per_cent) for key in best_scores(every.values())),
         *((key, key.removeprefix("published/"), per_cent) for key in whose),
         ("mean_length_tokens", "tokens", lambda value: f"{value:.1f}"),
+        *(column for column in _judged_columns(every) if column[0].startswith("reward_model/")),
     ]
     shown = [column for column in columns if any(is_finite(one.get(column[0])) for one in every.values())]
     rows = tuple(
