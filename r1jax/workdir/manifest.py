@@ -1,11 +1,11 @@
 """Which stages of a run are done, and whether the workdir still belongs to the config.
 
-manifest.json: {"stages": {name: {"status": "running" | "done" | "failed", "hash", "start" (the stage or the
-folder it starts from), "outputs": {...}, "started": UTC time of the first begin, "seconds": wall time of its
-sessions that ended in order, "error": text or null, "weights": the mark of the run's first weights where the stage's
-result depends on them (`weights_mark`; "random" without `run.weights`), else null, "data": {"STAGE/FILE": mark} of the
-data sets between stages that it and its sources have read (`data_mark`), "rewards": how the stage's rewards ran, each
-way once (`RewardService.stamp`): what one session did without isolation stays written down}}}.
+manifest.json: {"commit": of the code that wrote it last, "stages": {name: {"status": "running" | "done" | "failed",
+"hash", "start" (the stage or the folder it starts from), "outputs": {...}, "started": UTC time of the first begin,
+"seconds": wall time of its sessions that ended in order, "error": text or null, "weights": the mark of the run's first
+weights where the stage's result depends on them (`weights_mark`; "random" without `run.weights`), else null, "data":
+{"STAGE/FILE": mark} of the data sets between stages that it and its sources have read (`data_mark`), "rewards": how the
+stage's rewards ran, each way once (`RewardService.stamp`): what one session did without isolation stays written down}}}.
 What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed. The path of
 the weights is not part of it: they may be moved, but not be others.
 """
@@ -24,6 +24,7 @@ from etils import epath
 from r1jax.config import RunConfig, StageConfig
 from r1jax.config.references import references, stage_data
 from r1jax.config.serialize import differences, fingerprint, to_json
+from r1jax.workdir.code_version import code_version
 from r1jax.workdir.data_mark import data_mark
 from r1jax.workdir.files import WorkdirError, read_json, write_json
 from r1jax.workdir.stage_folder import StageFolder
@@ -207,7 +208,7 @@ class Workdir:
         }
         # The folder's config first: a manifest entry without it could not say what changed.
         write_json(folder.path / "config.json", now)
-        write_json(self.path / "manifest.json", {"stages": stages})
+        write_json(self.path / "manifest.json", {"commit": code_version(), "stages": stages})
         self._begun[name] = time.monotonic()
         return folder
 
@@ -303,7 +304,7 @@ class Workdir:
         entry = self.entry(name)
         seconds = entry["seconds"] + time.monotonic() - self._begun.pop(name)
         stages = {**self._stages(), name: {**entry, "seconds": round(seconds, 3), **changes}}
-        write_json(self.path / "manifest.json", {"stages": stages})
+        write_json(self.path / "manifest.json", {"commit": code_version(), "stages": stages})
 
 
 def _utc_now() -> str:

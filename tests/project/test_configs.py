@@ -1,8 +1,10 @@
 """The experiment files: each loads, is a page, and its miniatures run from end to end in a shrunken form."""
 
 import ast
+import dataclasses
 import json
 import pathlib
+import runpy
 
 import jax
 import pytest
@@ -15,7 +17,9 @@ from r1jax.config import (
     RewardModelConfig,
     RunConfig,
     SftConfig,
+    StepLabelsConfig,
     TrainingConfig,
+    flags,
 )
 from r1jax.config.load import load_config
 
@@ -69,6 +73,16 @@ def shrunken(config: RunConfig) -> list[tuple[str, str]]:
     return overrides
 
 
+def without_search(config: RunConfig) -> RunConfig:
+    """The run up to its step labels: an untrained model gets nothing right that labels could tell apart.
+
+    Rounds of search are run by tests/stages/test_search_rounds.py.
+    """
+    kinds = [type(stage) for stage in config.stages]
+    end = kinds.index(StepLabelsConfig) if StepLabelsConfig in kinds else len(kinds)
+    return dataclasses.replace(config, stages=config.stages[:end])
+
+
 NO_FILTERS = {  # an untrained model says nothing that passes
     f"filters.{field}": value
     for field, value in {
@@ -111,7 +125,8 @@ def shrunken_evaluation(path: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", [timed(path) for path in MINIATURES], ids=stem)
 def test_a_miniature_runs_from_end_to_end(path, tmp_path):
-    config = load_config(str(path), shrunken(load_config(str(path))))
+    config = without_search(load_config(str(path)))
+    config = flags.apply(config, shrunken(config))
     pipeline.run(config, str(tmp_path), devices=jax.devices()[:1])
     figures = json.loads((tmp_path / "summary.json").read_text())["stages"]
     assert list(figures) == [stage.name for stage in config.stages]
@@ -124,3 +139,22 @@ def test_a_miniature_runs_from_end_to_end(path, tmp_path):
         if stage.evaluation is not None:
             assert figures[stage.name]["num_prompts"] == 4
         assert set(figures[stage.name].get("benchmarks", ())) == {one.name for one in stage.benchmarks}
+
+
+def test_the_claims_on_the_page_are_those_that_are_judged():
+    scope = runpy.run_path(str(CONFIGS / "claims.py"))
+    page = scope["__doc__"].partition("\nClaims\n")[2].partition("\nCommand\n")[0]
+    written = {line.split()[0]: line.rpartition("[")[2].rstrip("]") for line in page.splitlines() if line.strip()}
+    judged = {}
+    for claim in scope["get_claims"]():
+        margin = "" if claim.margin is None else f", {100 * claim.margin:.0f} points"
+        judged[claim.name] = f"{claim.kind}{margin}"
+    assert written == judged
+
+
+def test_a_seed_of_the_claims_changes_nothing_but_draws():
+    scope = runpy.run_path(str(CONFIGS / "claims.py"))
+    first, second = scope["get_runs"](1), scope["get_runs"](2)
+    assert first.keys() == second.keys() == {"sums", "pairs"}
+    for name, run in first.items():
+        assert dataclasses.replace(run, seed=2) == second[name]

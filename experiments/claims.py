@@ -1,0 +1,62 @@
+"""Runs a claims config for several seeds and judges its claims: claims.json, results.md and a figure in the workdir.
+
+python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=0,1,2
+
+The config has get_runs(seed), get_claims() and get_figure(seeds, path). The same command again goes on where it was.
+"""
+
+import datetime
+import os
+import runpy
+import sys
+
+from absl import flags
+
+from r1jax import pipeline
+from r1jax.claims.claim import LEAST_SEEDS, assess
+from r1jax.claims.table import Provenance, write
+from r1jax.config import check
+from r1jax.launch import one_line_errors, prepare_jax
+from r1jax.report import page
+from r1jax.workdir import Workdir
+from r1jax.workdir.code_version import code_version
+from r1jax.workdir.files import write_json
+
+CONFIG = flags.DEFINE_string("config", None, "config file with get_runs, get_claims and get_figure", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs", required=True)
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], f"the seeds, {LEAST_SEEDS} at least")
+
+
+def main() -> None:
+    with one_line_errors():
+        flags.FLAGS(sys.argv)
+        numbers = all(seed.isdecimal() for seed in SEEDS.value)
+        check(numbers and len(set(SEEDS.value)) >= LEAST_SEEDS, "--seeds", f"{LEAST_SEEDS} or more seeds", SEEDS.value)
+        scope = runpy.run_path(CONFIG.value)
+        prepare_jax()
+        seeds: dict[int, dict[str, Workdir]] = {}
+        seconds: dict[str, float] = {}
+        for seed in map(int, SEEDS.value):
+            for name, config in scope["get_runs"](seed).items():
+                folder = f"{WORKDIR.value}/seed{seed}/{name}"
+                pipeline.run(config, folder)
+                seeds.setdefault(seed, {})[name] = workdir = Workdir(folder)
+                spent = sum(workdir.entry(stage.name)["seconds"] for stage in config.stages)
+                seconds[name] = seconds.get(name, 0.0) + spent
+        results = assess(scope["get_claims"](), seeds)
+        command = f"python experiments/claims.py --config={CONFIG.value} --seeds={','.join(SEEDS.value)}"
+        today, machine = datetime.datetime.now(datetime.UTC).date(), f"{os.cpu_count()} cores"
+        told = Provenance("Claims", command, code_version() or "unknown", today, seconds, machine)
+        write(results, WORKDIR.value, told)
+        scope["get_figure"](seeds, f"{WORKDIR.value}/arms.png")
+        for runs in seeds.values():
+            for workdir in runs.values():  # each report shows the claims
+                write_json(workdir.path / "claims.json", [result.to_json() for result in results])
+                page.write(workdir.path)
+        for result in results:
+            print(f"{result.verdict:10} {result.claim.text}: {result.ours}")
+        print(f"\n{WORKDIR.value}/results.md")
+
+
+if __name__ == "__main__":
+    main()
