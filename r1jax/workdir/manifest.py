@@ -5,7 +5,7 @@ manifest.json: {"commit": of the code that wrote it last, "stages": {name: {"sta
 "seconds": wall time of its sessions that ended in order, "error": text or null, "weights": the mark of the run's first
 weights where the stage's result depends on them (`weights_mark`; "random" without `run.weights`), else null, "data":
 {"STAGE/FILE": mark} of the data sets between stages that it and its sources have read (`data_mark`), "rewards": how the
-stage's rewards ran, each way once (`RewardService.stamp`): what one session did without isolation stays written down}}}.
+stage's rewards ran, each way once (`RewardService.stamp`): what one session did without isolation stays on record}}}.
 What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed. The path of
 the weights is not part of it: they may be moved, but not be others.
 """
