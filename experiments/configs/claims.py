@@ -133,7 +133,7 @@ def students(run: RunConfig) -> tuple:
         stage["student_base"],
         dataclasses.replace(stage["student_distilled"], validation=TINY.VALIDATION, validate_every=25),
         plateau,
-        often(TINY.reinforce("student_distilled_rl", "student_distilled", "default", student="student", num_steps=40)),
+        often(TINY.reinforce("student_distilled_rl", "student_distilled", "default", student="small", num_steps=40)),
     )
 
 

@@ -217,7 +217,7 @@ def get_config() -> RunConfig:
         name="tiny_r1",
         tokenizer=TokenizerConfig(task="miniature"),
         model=model(128),
-        students=(StudentConfig("student", model(64)),),
+        students=(StudentConfig("small", model(64)),),
         rewards=RewardsConfig(
             sets=(
                 RewardSetConfig("default", (accuracy, form)),
@@ -279,8 +279,8 @@ def get_config() -> RunConfig:
                 preference_validation=GENERAL_VALIDATION,
                 benchmarks=(BenchmarkConfig("small_talk", GENERAL),),
             ),
-            pretrain("student_base", student="student", num_steps=3_000),
-            fine_tune("student_distilled", "rejection_data", student="student", start="student_base", num_steps=150),
-            reinforce("student_rl", "student_base", "default", student="student", num_steps=40),
+            pretrain("student_base", student="small", num_steps=3_000),
+            fine_tune("student_distilled", "rejection_data", student="small", start="student_base", num_steps=150),
+            reinforce("student_rl", "student_base", "default", student="small", num_steps=40),
         ),
     )

@@ -73,8 +73,8 @@ def grids(summary: Mapping[str, Any], students: Mapping[str, str] = MappingProxy
     `students` are the stages that are about a student, with its name: their scores stand apart.
     """
     stages = dict(summary["stages"])
+    data = {name: figures for name, figures in stages.items() if records_of(figures) is not None}
     models = {name: figures for name, figures in stages.items() if "held_out_accuracy" in figures}
-    data = {name: one for name, one in stages.items() if name not in models and records_of(one) is not None}
     policies = {name: figures for name, figures in stages.items() if name not in data and name not in models}
     judged = _judged_columns(policies)
     found = [

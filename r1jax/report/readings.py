@@ -172,9 +172,9 @@ def is_finite(value: object) -> bool:
 
 
 def records_of(figures: Mapping[str, Any]) -> int | None:
-    """The kept records among the figures of a stage; None where it leaves no data."""
+    """The kept records among the figures of a stage; None where it leaves no data (a reward model counts what it read)."""
     records = figures.get("records")
-    return int(records) if is_finite(records) else None
+    return int(records) if is_finite(records) and "held_out_accuracy" not in figures else None
 
 
 def _config(config_json: Mapping[str, Any]) -> tuple[RunConfig | None, str | None]:

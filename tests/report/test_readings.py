@@ -58,3 +58,10 @@ def test_the_largest_k_is_that_of_the_score_asked_for():
     assert largest_k(figures, "pass") == 16
     assert largest_k(figures, "cons") == 16
     assert largest_k([{"loss": 1.0}], "pass") is None
+
+
+def test_a_reward_model_leaves_no_records_though_it_counts_those_it_read(tmp_path):
+    write(tmp_path / "manifest.json", json.dumps({"stages": {"data": {"outputs": {"records": 7}}, "helpful": {}}}))
+    figures = {"helpful": {"records": 40, "held_out_accuracy": 0.9}}
+    write(tmp_path / "summary.json", json.dumps({"stages": figures}))
+    assert [stage.records for stage in read(tmp_path).stages] == [7, None]
