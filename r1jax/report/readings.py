@@ -172,7 +172,7 @@ def is_finite(value: object) -> bool:
 
 
 def records_of(figures: Mapping[str, Any]) -> int | None:
-    """The kept records among the figures of a stage; None where it leaves no data (a reward model counts what it read)."""
+    """The kept records among the figures of a stage; None where it leaves none: a reward model counts what it read."""
     records = figures.get("records")
     return int(records) if is_finite(records) and "held_out_accuracy" not in figures else None
 

@@ -205,7 +205,7 @@ def _data_sample(record: Mapping[str, Any], limit: int) -> Sample:
     label = record.get("label")
     status = str(lineage.get("status") or "")
     facts = [
-        ("label", ALSO_LABELLED.get(label, label)),
+        ("label", ALSO_LABELLED.get(label, label) if is_finite(label) else label),
         ("preference", record.get("delta")),
         ("language", record.get("language")),
         ("from", lineage.get("stage")),

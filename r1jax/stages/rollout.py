@@ -18,7 +18,8 @@ from r1jax.data.iterators import Epochs
 from r1jax.learn.advantages import overlong_penalty
 from r1jax.models.flops import sampling_work
 from r1jax.rewards.health import status_shares
-from r1jax.rewards.verdicts import Verdict
+from r1jax.rewards.language import consistency, has_target
+from r1jax.rewards.verdicts import Item, Verdict
 from r1jax.sampler.engine import Completion, Sampler
 from r1jax.stages.context import RunContext
 from r1jax.stages.errors import TrainingError
@@ -27,6 +28,8 @@ from r1jax.stages.mixed_prompts import Draws
 from r1jax.stages.preference_rewards import PreferenceRewards
 from r1jax.text.reflection import count_reflection_words
 from r1jax.text.templates import completion_text
+
+LANGUAGE_SAMPLES = 256
 
 
 @dataclasses.dataclass
@@ -191,6 +194,23 @@ def replay(step: int, run: RunContext, stage: GrpoConfig) -> Rollout | None:
     return Rollout(prompts, groups, info["data_state"], info["drawn_groups"], info["backfill_rounds"], info["work"])
 
 
+def language_share(rollout: Rollout, run: RunContext) -> dict[str, float]:
+    """The mean share of words in the prompt's language, whether it is rewarded or not; {} where no prompt has one.
+
+    Of the first LANGUAGE_SAMPLES completions alone: words of very long ones take time.
+    """
+    language = run.config.rewards.language
+    items = [
+        Item(prompt.record, group[sample].text)
+        for sample in range(max(map(len, rollout.groups)))
+        for prompt, group in zip(rollout.prompts, rollout.groups, strict=True)
+        if sample < len(group)
+    ]
+    shares = [consistency(one, language) for one in items[:LANGUAGE_SAMPLES] if has_target(one, language)]
+    known = [share for share in shares if share is not None]
+    return {"language_share": float(np.mean(known))} if known else {}
+
+
 def figures(rollout: Rollout, run: RunContext) -> dict[str, Any]:
     """The metrics of a rollout that need neither weights nor device: single rewards, lengths, shares.
 
@@ -216,6 +236,7 @@ def figures(rollout: Rollout, run: RunContext) -> dict[str, Any]:
         **status_shares(one.verdict.status for one in done),
         "masked_share": float(np.mean([one.verdict.masked for one in done])),
         "reflection_words": float(np.mean([count_reflection_words(one.text) for one in done])),
+        **language_share(rollout, run),
         "drawn_groups": rollout.drawn_groups,
         "backfill_rounds": rollout.backfill_rounds,
         **rollout.work,
