@@ -1,6 +1,6 @@
 """Runs a claims config for several seeds and judges its claims: claims.json, results.md and a figure in the workdir.
 
-python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=0,1,2
+python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=1,2,3
 
 The config has get_runs(seed), get_claims() and get_figure(seeds, path). The same command again goes on where it was.
 """
@@ -24,7 +24,7 @@ from r1jax.workdir.files import write_json
 
 CONFIG = flags.DEFINE_string("config", None, "config file with get_runs, get_claims and get_figure", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs", required=True)
-SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], f"the seeds, {LEAST_SEEDS} at least")
+SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], f"the seeds, {LEAST_SEEDS} at least")
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ What it shows
     A claim is judged by rule, over seeds that are paired by their prompts:
         shown      the difference has the claimed sign in every seed, and its 95 % paired t-interval excludes 0
         unchanged  the interval lies within the margin that is stated here
-    What does not hold is said to not hold. The table of a full run: docs/results.md.
+    What does not hold is said to not hold. Seed 0 was the pilot on which learning rates and sizes were chosen; judged are
+    the claims on other seeds.
 
 Claims
     rl_lifts_pass1          RL from rule rewards alone lifts pass@1 [rises]
@@ -19,7 +20,7 @@ Claims
     language_decays         without the language reward the share of the prompt's language is lower [falls]
     language_reward_cost    that reward leaves the accuracy as it is [unchanged, 4 points]
     cold_start_is_faster    from a cold start RL is at a higher accuracy over its first 40 steps [rises]
-    rejection_keeps         SFT from the base on the RL policy's right samples keeps its accuracy [unchanged, 8 points]
+    rejection_keeps         SFT from the base on the RL policy's right samples is more accurate than the policy [rises]
     rejection_needs_rl      SFT on right samples of the base is worse than on those of the RL policy [falls]
     preference_moves        preference RL lifts the reward models' score [rises]
     preference_spares       and leaves the accuracy as it is [unchanged, 4 points]
@@ -32,7 +33,7 @@ Claims
     self_search_falls_short three rounds of search and training end below GRPO, which has cost fewer FLOPs [falls]
 
 Command
-    python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=0,1,2
+    python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=1,2,3
     (one run of one seed, as any config: python experiments/run.py --config=experiments/configs/claims.py --workdir=DIR)
 
 Time
@@ -133,7 +134,16 @@ def students(run: RunConfig) -> tuple:
         stage["student_base"],
         dataclasses.replace(stage["student_distilled"], validation=TINY.VALIDATION, validate_every=25),
         plateau,
-        often(TINY.reinforce("student_distilled_rl", "student_distilled", "default", student="small", num_steps=40)),
+        often(
+            TINY.reinforce(
+                "student_distilled_rl",
+                "student_distilled",
+                "default",
+                learning_rate=2e-4,  # with 5e-4 the pilot's policy, nearly solved, became worse
+                student="small",
+                num_steps=40,
+            )
+        ),
     )
 
 
@@ -153,7 +163,7 @@ def failures() -> tuple:
             sampler=BRANCHES,
             batch_prompts=64,
         ),
-        value_model("process_model", "base", DataConfig(kind="stage", name="step_labels"), num_steps=300),
+        value_model("process_model", "base", DataConfig(kind="stage", name="step_labels"), num_steps=200),
         EvaluateConfig(
             name="base_by_process",
             start="base",
@@ -270,7 +280,7 @@ def self_search(runs) -> Pair:
     spent = 0.0
     for number in range(1, ROUNDS + 1):
         searched = run.stage(f"search_{number}").read_evaluation()
-        spent += searched["flops"] * searched["prompts"]
+        spent += searched["flops"] * searched["num_prompts"]
         spent += sum(stage_flops(run, f"{what}_{number}").total for what in ("policy", "value"))
     looks = [(cost, accuracy) for cost, accuracy in arm_points(run, Arm("GRPO", ("zero",))) if cost <= spent]
     return Pair(runs["sums"].summary()["stages"][f"policy_{ROUNDS}"]["pass@1"], looks[-1][1])
@@ -395,11 +405,10 @@ def get_claims() -> tuple[Claim, ...]:
         ),
         Claim(
             "rejection_keeps",
-            "SFT from the base on the RL policy's right samples keeps its accuracy",
+            "SFT from the base on the RL policy's right samples is more accurate than the policy",
             "74.0 % to 78.1 % (Dev2 to Dev3, AIME 2024)",
             paired(pass1["rejection_sft"], pass1["reasoning_rl"]),
-            "unchanged",
-            margin=0.08,
+            "rises",
         ),
         Claim(
             "rejection_needs_rl",
