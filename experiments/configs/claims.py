@@ -6,8 +6,8 @@ What it shows
     A claim is judged by rule, over seeds that are paired by their prompts:
         shown      the difference has the claimed sign in every seed, and its 95 % paired t-interval excludes 0
         unchanged  the interval lies within the margin that is stated here
-    What does not hold is said to not hold. Seed 0 was the pilot on which learning rates and sizes were chosen; judged are
-    the claims on other seeds.
+    What does not hold is said to not hold. Seed 0 was the pilot, on which learning rates and sizes were chosen: the
+    claims are judged on others.
 
 Claims
     rl_lifts_pass1          RL from rule rewards alone lifts pass@1 [rises]

@@ -60,17 +60,31 @@ def activation_bytes(model: ModelConfig, shape: BatchShape, mesh: AbstractMesh) 
 
 def layer_bytes(model: ModelConfig, experts: bool, tokens: Tokens, mesh: AbstractMesh) -> int:
     """What the backward pass needs of a layer, all of it; for prefill, what a layer computes on its way."""
-    size, length = _compute_size(model), tokens.length
+    size, stream, heads, scores = _attention(model, tokens, mesh)
+    return size * (4 * stream + heads) + (2 * F32 + size) * scores + _ffn_bytes(model, experts, tokens, mesh)
+
+
+def passing_bytes(model: ModelConfig, experts: bool, tokens: Tokens, mesh: AbstractMesh) -> int:
+    """What a layer needs at once where no gradient is taken: its attention or its FFN."""
+    size, stream, heads, scores = _attention(model, tokens, mesh)
+    attention = size * heads + 2 * F32 * scores
+    return size * 2 * stream + max(attention, _ffn_bytes(model, experts, tokens, mesh))
+
+
+def _attention(model: ModelConfig, tokens: Tokens, mesh: AbstractMesh) -> tuple[int, int, int, int]:
+    """Bytes of a number in the compute dtype; numbers in the stream, in what heads compute, and in their scores."""
     stream = tokens.each(mesh, ("act_embed",), (model.hidden_size,))
-    scores = tokens.each(mesh, ("act_heads", None), (model.num_heads, length))
+    scores = tokens.each(mesh, ("act_heads", None), (model.num_heads, tokens.length))
     heads = _grouped_heads(model, tokens, mesh) if model.latent is None else _latent_heads(model, tokens, mesh)
-    hidden = 4 if model.gated_ffn else 2
-    found = size * (4 * stream + heads) + (2 * F32 + size) * scores
+    return _compute_size(model), stream, heads, scores
+
+
+def _ffn_bytes(model: ModelConfig, experts: bool, tokens: Tokens, mesh: AbstractMesh) -> int:
+    size, hidden = _compute_size(model), 4 if model.gated_ffn else 2
     if not experts:
-        return found + size * hidden * tokens.each(mesh, ("act_ffn",), (model.ffn_size,))
+        return size * hidden * tokens.each(mesh, ("act_ffn",), (model.ffn_size,))
     shared = model.moe.shared_experts * model.moe.expert_size
-    if shared:
-        found += size * hidden * tokens.each(mesh, ("act_ffn",), (shared,))
+    found = size * hidden * tokens.each(mesh, ("act_ffn",), (shared,)) if shared else 0
     return found + _routed_bytes(model, tokens, mesh)
 
 
@@ -146,6 +160,20 @@ def logits_block_bytes(model: ModelConfig, shape: BatchShape, mesh: AbstractMesh
 def largest_layer_bytes(model: ModelConfig, tokens: Tokens, mesh: AbstractMesh) -> int:
     """As `layer_bytes`, of the kind of layer that needs most."""
     return max(layer_bytes(model, experts, tokens, mesh) for _, experts, _ in decoder.stacks(model))
+
+
+@functools.cache
+def reading_bytes(model: ModelConfig, rows: int, length: int, mesh: AbstractMesh) -> int:
+    """What a pass over rows of a length needs whose matrices are held in the compute dtype, and of which no gradient
+    is taken: a layer, with its weights where they are gathered or not plain; or of a writer a block of logits.
+    """
+    tokens = Tokens(rows, length)
+    found = max(passing_bytes(model, experts, tokens, mesh) for _, experts, _ in decoder.stacks(model))
+    if model.head == "tokens":
+        found = max(found, logits_block_bytes(model, BatchShape(1, rows, length), mesh))
+    if mesh.shape["fsdp"] > 1 or (model.lora is not None and model.lora.frozen != "compute"):
+        found += _largest_weights_bytes(model, mesh)
+    return found
 
 
 @functools.cache

@@ -14,17 +14,28 @@ from jax.sharding import AbstractMesh
 
 from r1jax.config import (
     ConfigError,
-    EvaluateConfig,
+    DistillConfig,
+    GrpoConfig,
     ModelConfig,
-    OnPolicyConfig,
     RewardModelConfig,
     RunConfig,
+    SearchConfig,
     StageConfig,
     TrainingConfig,
 )
-from r1jax.dryrun import activations, arrays
+from r1jax.dryrun import activations, arrays, others
 from r1jax.dryrun.activations import Tokens
-from r1jax.dryrun.programs import BatchShape, SamplerUse, batch_shape, sampler_uses, scored_models
+from r1jax.dryrun.others import Reader, frozen_kind, looks_at_first_weights
+from r1jax.dryrun.programs import (
+    BatchShape,
+    SamplerUse,
+    ScorerUse,
+    arrays_of_batch,
+    batch_shape,
+    sampler_uses,
+    scored_models,
+    scorer_uses,
+)
 from r1jax.models import lora
 
 F32 = 4
@@ -63,9 +74,15 @@ def _count(shapes: Any) -> int:
 
 
 def phases_of(stage: StageConfig) -> list[str]:
-    """When memory differs: "update" where the stage trains, and each use of a sampler."""
-    update = ["update"] if isinstance(stage, TrainingConfig) else []
-    return update + [use.purpose for use in sampler_uses(stage)]
+    """When memory differs: "update" where the stage trains, each use of a sampler, and where another model reads."""
+    phases = ["update"] if isinstance(stage, TrainingConfig) else []
+    readings = scorer_uses(stage)
+    for use in sampler_uses(stage):
+        phases.append(use.purpose)
+        if isinstance(stage, DistillConfig) and use.purpose == "rollout":
+            phases.append("teacher")
+        phases += [one.purpose for one in readings if one.after == use.purpose]
+    return phases
 
 
 def total(holdings: list[Holding], phase: str) -> int:
@@ -74,80 +91,149 @@ def total(holdings: list[Holding], phase: str) -> int:
 
 
 def holdings_of(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> list[Holding]:
-    """All that a stage holds, of a run whose model is spelt out.
+    """All that a stage holds, of a run whose models are spelt out.
 
     ConfigError, from the rules, names a size that the mesh does not divide, and a score head, with which only stages of
     reward models can do anything.
     """
-    run = run.of(stage.name)
-    if isinstance(stage, RewardModelConfig):
-        run = run.scoring()
-    elif run.model.head == "score":
-        raise ConfigError(
-            f"model.head: expected 'tokens' (stage {stage.name!r} predicts tokens), found 'score'; leave it out"
-        )
-    phases = frozenset(phases_of(stage))
-    # Evaluations come when the train state is gone.
-    while_training = phases - {"evaluation", *(one.name for one in stage.benchmarks)}
-    found = _policy(stage, run, mesh, phases)
-    if isinstance(stage, TrainingConfig):
-        found += _state(stage, run.model, mesh, while_training)
-        found += _update(stage, run.model, mesh, phases & {"update"})
-    for use in sampler_uses(stage):
-        held = while_training if use.purpose == "rollout" else frozenset({use.purpose})
-        name = f"sampler's copy, {run.model.compute_dtype}"
-        found.append(Holding(name, arrays.dparams_bytes(run.model, mesh), True, held))
-        found += _sampling(use, run.model, mesh, frozenset({use.purpose}))
+    found = _held_by_itself(stage, run, mesh)
+    for use in scorer_uses(stage):
+        largest = max(_readers(use, run), key=lambda one: one.held_bytes(mesh) + one.reading_bytes(mesh))
+        # A search opens its value model first of all.
+        name, held = ("value model", phases_of(stage)) if isinstance(stage, SearchConfig) else ("reward model", ())
+        found += _reader(name, largest, mesh, frozenset({use.purpose, *held}), frozenset({use.purpose}))
     return found
 
 
-def brief_peaks(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> dict[str, int]:
-    """What a stage with adapters needs for a moment, in all, by what it does then: estimates.
-
-    Before its first phase there is the base as it was loaded, beside the one that is held. And before a sampler begins,
-    adapters are added to float32 copies of the kernels that they adapt.
-    """
-    run = run.of(stage.name)
-    if isinstance(stage, RewardModelConfig):
-        run = run.scoring()
-    model = run.model
-    if model.lora is None or _looks_at_first_weights(stage, run):
-        return {}
-    held = _policy(stage, run, mesh, frozenset())
+def _held_by_itself(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> list[Holding]:
+    """All but reward models."""
+    model = _model(stage, run)
+    phases = frozenset(phases_of(stage))
+    while_training = phases - _afterwards(stage)
+    found = []
+    if stage.leaves != "data":  # else the parameters go when samplers have their copies
+        found += _policy(stage, model, run, mesh, phases)
     if isinstance(stage, TrainingConfig):
-        held += _state(stage, model, mesh, frozenset())
-    state = sum(one.bytes for one in held)
-    peaks = {f"while the base is loaded in {model.compute_dtype}": state + arrays.loaded_bytes(model, mesh)}
-    if phases_of(stage) != ["update"]:
-        merging = arrays.dparams_bytes(model, mesh) + activations.merging_bytes(model, mesh)
-        peaks["while adapters are added to the sampler's copy"] = state + merging
-    return peaks
+        found += _state(stage, model, mesh, while_training)
+        found += _update(stage, model, mesh, phases & {"update"})
+    if isinstance(stage, DistillConfig):
+        per_token = 5  # tokens, targets, mask, segments, positions
+        batch = per_token * F32 * arrays.local_size(("micro", "batch", "length"), batch_shape(stage), mesh)
+        reading = frozenset({"teacher"})
+        found.append(Holding(f"batch, {per_token} arrays", batch, True, reading))
+        found += _reader("teacher", others.teacher(stage, run), mesh, while_training, reading)
+    readings = scorer_uses(stage)
+    for use in sampler_uses(stage):
+        held = {use.purpose, *(one.purpose for one in readings if one.after == use.purpose)}
+        if use.purpose == "rollout":
+            held = while_training
+        elif isinstance(stage, SearchConfig):
+            held = phases
+        name = f"sampler's copy, {model.compute_dtype}"
+        found.append(Holding(name, arrays.dparams_bytes(model, mesh), True, frozenset(held)))
+        found += _sampling(use, model, mesh, frozenset({use.purpose}))
+    return found
 
 
-def _policy(stage: StageConfig, run: RunConfig, mesh: AbstractMesh, phases: frozenset[str]) -> list[Holding]:
-    model = run.model
+def _model(stage: StageConfig, run: RunConfig) -> ModelConfig:
+    """The model that the stage is about, as it holds it."""
+    theirs = run.of(stage.name)
+    if isinstance(stage, RewardModelConfig):
+        return theirs.scoring().model
+    if theirs.model.head == "score":
+        raise ConfigError(
+            f"model.head: expected 'tokens' (stage {stage.name!r} predicts tokens), found 'score'; leave it out"
+        )
+    return theirs.model
+
+
+def _afterwards(stage: StageConfig) -> set[str]:
+    """The phases that come when the train state is gone."""
+    looks = {"evaluation", *(one.name for one in stage.benchmarks)}
+    return looks | {one.purpose for one in scorer_uses(stage) if one.after in looks}
+
+
+def _readers(use: ScorerUse, run: RunConfig) -> list[Reader]:
+    return [others.reward_model(name, run) for name in use.models]
+
+
+def _reader(
+    name: str, reader: Reader, mesh: AbstractMesh, held: frozenset[str], reads: frozenset[str]
+) -> list[Holding]:
+    return [
+        Holding(f"{name}, {reader.kind}", reader.held_bytes(mesh), True, held),
+        Holding(f"{name} reading", reader.reading_bytes(mesh), False, reads),
+    ]
+
+
+def brief_peaks(stage: StageConfig, run: RunConfig, mesh: AbstractMesh) -> dict[str, int]:
+    """What a stage needs for a moment, in all, by what it does then: estimates.
+
+    With adapters there is, before the first phase, the base as it was loaded beside the one that is held; and before a
+    sampler begins, adapters are added to float32 copies of the kernels that they adapt. A stage that leaves data lets
+    go of the parameters when its samplers have their copies. Another model is loaded in float32 before it is cast.
+    """
+    model = _model(stage, run)
+    samplers = len(sampler_uses(stage))
+    adapted = model.lora is not None and not looks_at_first_weights(stage, run)
+    others_held = sum(one.held_bytes(mesh) for one in _opened_first(stage, run))
+    peaks = {}
+    if stage.leaves == "data" and adapted and _from_first_weights(stage, run):
+        # Nothing is frozen: the sampler takes what was loaded, and adapters that change nothing yet.
+        state = arrays.loaded_bytes(model, mesh) + arrays.trained_bytes(model, mesh) + others_held
+    else:
+        held = _policy(stage, model, run, mesh, frozenset())
+        if isinstance(stage, TrainingConfig):
+            held += _state(stage, model, mesh, frozenset())
+        state = sum(one.bytes for one in held) + others_held
+        if adapted:
+            peaks[f"while the base is loaded in {model.compute_dtype}"] = state + arrays.loaded_bytes(model, mesh)
+    if samplers and (adapted or stage.leaves == "data"):
+        copies = samplers if isinstance(stage, SearchConfig) else 1
+        merging = activations.merging_bytes(model, mesh) if adapted else 0
+        moment = "while adapters are added to the sampler's copy" if adapted else "while the sampler takes its copy"
+        peaks[moment] = state + copies * arrays.dparams_bytes(model, mesh) + merging
+    opened = [one.opening_bytes(mesh) for one in _opened_first(stage, run)]
+    own = _held_by_itself(stage, run, mesh)
+    for use in scorer_uses(stage) if not isinstance(stage, SearchConfig) else ():
+        readers = _readers(use, run)
+        # An evaluation lets go of a reward model when the next one is open; those of a stage rest elsewhere.
+        before = [0, *(one.held_bytes(mesh) for one in readers[:-1])] if use.after != "rollout" else [0] * len(readers)
+        loaded = (one.opening_bytes(mesh) + other for one, other in zip(readers, before, strict=True))
+        opened.append(total(own, use.purpose) + max(loaded))
+    return peaks | ({"while a model that reads is opened": max(opened)} if opened else {})
+
+
+def _from_first_weights(stage: StageConfig, run: RunConfig) -> bool:
+    """Whether no stage has trained what it starts from."""
+    return stage.start is None or looks_at_first_weights(run.stage(stage.start), run)
+
+
+def _opened_first(stage: StageConfig, run: RunConfig) -> list[Reader]:
+    """The models that a stage opens before its own, and keeps."""
+    if isinstance(stage, DistillConfig):
+        return [others.teacher(stage, run)]
+    return [others.reward_model(stage.value, run)] if isinstance(stage, SearchConfig) else []
+
+
+def resting_bytes(stage: StageConfig, run: RunConfig) -> dict[str, int]:
+    """Of each reward model of a stage, what rests of it in the host's memory while it does not read."""
+    if not isinstance(stage, GrpoConfig):
+        return {}
+    return {one.model: others.reward_model(one.model, run).host_bytes() for one in stage.preferences}
+
+
+def _policy(
+    stage: StageConfig, model: ModelConfig, run: RunConfig, mesh: AbstractMesh, phases: frozenset[str]
+) -> list[Holding]:
     if model.lora is None:
         return [Holding("parameters, float32", arrays.trained_bytes(model, mesh), True, phases)]
-    if _looks_at_first_weights(stage, run):
+    if looks_at_first_weights(stage, run):
         return [Holding(f"base, {model.compute_dtype}", arrays.loaded_bytes(model, mesh), True, phases)]
     return [
         Holding(f"frozen base, {frozen_kind(model)}", arrays.frozen_bytes(model, mesh), True, phases),
         Holding("adapters, float32", arrays.trained_bytes(model, mesh), True, phases),
     ]
-
-
-def frozen_kind(model: ModelConfig) -> str:
-    """How the base beside adapters is held: a dtype, or int8 or nf4."""
-    return model.compute_dtype if model.lora.frozen == "compute" else model.lora.frozen
-
-
-def _looks_at_first_weights(stage: StageConfig, run: RunConfig) -> bool:
-    """Whether a stage only evaluates what the run begins from: it has no adapters then."""
-    while isinstance(stage, EvaluateConfig):
-        if stage.start is None:
-            return True
-        stage = run.stage(stage.start)
-    return False
 
 
 def _state(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phases: frozenset[str]) -> list[Holding]:
@@ -163,11 +249,7 @@ def _state(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phases
 def _update(stage: TrainingConfig, model: ModelConfig, mesh: AbstractMesh, phases: frozenset[str]) -> list[Holding]:
     shape = batch_shape(stage)
     gradients = arrays.trained_bytes(model, mesh)
-    per_token = 5  # tokens, targets, mask, segments, positions; of pairs of answers signs and pairs, and no targets
-    if isinstance(stage, OnPolicyConfig):
-        per_token = 7 + len(scored_models(stage))
-    elif isinstance(stage, RewardModelConfig):
-        per_token = 6
+    per_token = arrays_of_batch(stage)
     batch = per_token * F32 * arrays.local_size(("micro", "batch", "length"), shape, mesh)
     kept = activations.activation_bytes(model, shape, mesh)
     found = [

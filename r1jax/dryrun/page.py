@@ -20,34 +20,39 @@ from r1jax.config import (
     PreferencesConfig,
     PretrainedConfig,
     RunConfig,
+    SearchConfig,
     StageConfig,
+    StepLabelsConfig,
     TrainingConfig,
 )
 from r1jax.config.references import references
 from r1jax.config.serialize import to_json
 from r1jax.dryrun.arrays import abstract_mesh
 from r1jax.dryrun.memory import (
+    Holding,
     brief_peaks,
     count_active,
     count_params,
     count_trained,
     holdings_of,
     phases_of,
+    resting_bytes,
     total,
 )
 from r1jax.dryrun.programs import programs_of
 from r1jax.models.pretrained import resolved
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+NAME_WIDTH = 20  # of what is held, at least
 
 
 def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console: Console | None = None) -> None:
     """Prints what the run, or those of its stages, would do and need; reads no data and no weights.
 
-    Of a Hugging Face folder its `config.json` alone is read. Needs no more devices than one: a mesh that asks for
-    others is planned for as written, as that of one process (several multiply the rows of a micro-batch by their
-    number). Raises ConfigError for an unknown stage or preset, and for a size that the mesh does not divide;
-    WeightsError for a folder without a model.
+    Of a Hugging Face folder (the model's, a student's, a teacher's) its `config.json` alone is read. Needs no more
+    devices than one: a mesh that asks for others is planned for as written, as that of one process (several multiply
+    the rows of a micro-batch by their number). Raises ConfigError for an unknown stage or preset, and for a size that
+    the mesh does not divide; WeightsError for a folder without a model.
     """
     console = console or Console()
     weights = {None: _first_weights(config.model, config.weights)}
@@ -58,22 +63,24 @@ def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console:
     console.print_json(json.dumps(to_json(config), ensure_ascii=False))
     console.print(_graph(config, weights))
     console.print()
-    for head, line in (_parameter_lines(config.model) | {"mesh": _mesh_line(mesh)}).items():
-        console.print(Text(f"{head:<12}{line}"))
+    heads = _parameter_lines(config.model)
     for student in config.students:
-        for head, line in _parameter_lines(student.model).items():
-            console.print(Text(f"{f'{student.name}: {head}':<12} {line}"))
+        heads |= {f"{student.name}: {head}": line for head, line in _parameter_lines(student.model).items()}
+    heads["mesh"] = _mesh_line(mesh)
+    for head, line in heads.items():
+        console.print(Text(f"{head:<{max(map(len, heads)) + 2}}{line}"))
     for stage in chosen:
         console.print()
-        console.rule(Text(stage.name, style="bold cyan"), align="left", style="dim")
-        console.print(_programs(stage))
-        console.print()
-        if phases_of(stage):
-            console.print(_memory(stage, config, mesh))
-        else:
+        of = "" if stage.student is None else f" of {stage.student}"
+        console.rule(Text.assemble((stage.name, "bold cyan"), of), align="left", style="dim")
+        if not phases_of(stage):
             console.print(Text("nothing on the devices: the texts come from elsewhere"))
             continue
-        for line in _peak_lines(stage, config, mesh):
+        console.print(_programs(stage, config))
+        for table in _memory(stage, config, mesh, console):
+            console.print()
+            console.print(table)
+        for line in _further_lines(stage, config, mesh):
             console.print(Text(line))
 
 
@@ -141,6 +148,12 @@ def _stage_line(stage: StageConfig) -> str:
         parts = [f"{kind}, {stage.num_steps:,} steps on {_data_line(stage.data)}"]
     elif isinstance(stage, CollectConfig | PreferencesConfig):
         parts = [f"{kind}, {stage.samples} samples for {_data_line(stage.data)}"]
+    elif isinstance(stage, StepLabelsConfig):
+        how = f"{stage.samples} solutions, {stage.rollouts} rollouts from each step"
+        parts = [f"{kind}, {how} for {_data_line(stage.data)}"]
+    elif isinstance(stage, SearchConfig):
+        how = f"{stage.method} of at most {stage.simulations} expansions by {stage.width} steps"
+        parts = [f"{kind}, {how} for {_data_line(stage.data)}"]
     if others := sorted(set(references(stage)) - {stage.start}):
         parts.append(f"takes {', '.join(others)}")
     if stage.evaluation is not None:
@@ -158,30 +171,53 @@ def _data_line(data: DataConfig) -> str:
     return f"{data.kind} {source} ({data.split}{limit})"
 
 
-def _programs(stage: StageConfig) -> Table:
+def _programs(stage: StageConfig, config: RunConfig) -> Table:
     table = Table("program", "shapes", "at most", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.columns[0].max_width = 26
     table.columns[2].justify = "right"
-    for program in programs_of(stage):
+    for program in programs_of(stage, config):
         table.add_row(program.name, Text(program.shapes), str(program.count))
     return table
 
 
-def _memory(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> Table:
+def _memory(stage: StageConfig, config: RunConfig, mesh: AbstractMesh, console: Console) -> list[Table]:
+    """As many phases side by side as the page is wide; those that hold the same have one column."""
     holdings = holdings_of(stage, config, mesh)
     names = list(dict.fromkeys(one.name for one in holdings))
-    alike: dict[tuple[int, ...], list[str]] = {}  # phases that hold the same have one column
+    alike: dict[tuple[int, ...], list[str]] = {}
     for phase in phases_of(stage):
         held = tuple(sum(one.bytes for one in holdings if one.name == name and phase in one.phases) for name in names)
         alike.setdefault(held, []).append(phase)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_footer=True)
-    table.add_column("on each device", footer="together", min_width=20)
-    phases = [together[0] for together in alike.values()]
+    tables: list[Table] = []
+    columns: list[list[str]] = []
     for together in alike.values():
+        wider = _columns(holdings, [*columns, together])
+        if columns and _least_width(wider, console) > console.width:
+            columns, wider = [together], _columns(holdings, [together])
+        else:
+            columns = [*columns, together]
+            tables = tables[:-1]
+        tables.append(wider)
+    return tables
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Of a table whose names may be broken into lines, and nothing else."""
+    names = max(len(str(cell)) for cell in table.columns[0].cells)
+    found = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    return found - max(0, names - NAME_WIDTH)
+
+
+def _columns(holdings: Sequence[Holding], columns: Sequence[Sequence[str]]) -> Table:
+    """What is held in some phases, a column for each group of them."""
+    phases = [together[0] for together in columns]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_footer=True)
+    table.add_column("on each device", footer="together", min_width=NAME_WIDTH)
+    for together in columns:
         footer = Text(readable(total(holdings, together[0])), style="bold")
         table.add_column("\n".join(together), justify="right", no_wrap=True, footer=footer)
     table.add_column("", no_wrap=True, min_width=len("estimate"))
-    for name in names:
+    for name in dict.fromkeys(one.name for one in holdings if one.phases & set(phases)):
         same = [one for one in holdings if one.name == name]
         needed = [total(same, phase) if any(phase in one.phases for one in same) else None for phase in phases]
         cells = [Text("-", style="dim") if one is None else readable(one) for one in needed]
@@ -189,9 +225,13 @@ def _memory(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> Table:
     return table
 
 
-def _peak_lines(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> list[str]:
-    """What is needed for a moment, where that is more than in any phase of the table."""
+def _further_lines(stage: StageConfig, config: RunConfig, mesh: AbstractMesh) -> list[str]:
+    """What is needed for a moment, where that is more than in any phase; and what rests in the host's memory."""
     holdings = holdings_of(stage, config, mesh)
     largest = max(total(holdings, phase) for phase in phases_of(stage))
     peaks = brief_peaks(stage, config, mesh)
-    return [f"{moment}: {readable(peak)} (estimate)" for moment, peak in peaks.items() if peak > largest]
+    lines = [f"{moment}: {readable(peak)} (estimate)" for moment, peak in peaks.items() if peak > largest]
+    if resting := resting_bytes(stage, config):
+        size = readable(sum(resting.values()))
+        lines.append(f"in the host's memory, where reward models rest: {size} of {', '.join(resting)}")
+    return lines

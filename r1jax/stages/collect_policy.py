@@ -104,8 +104,9 @@ class Policy:
     @functools.cached_property
     def _sampler(self) -> Sampler:
         lengths = [self._stage.sampling.max_new_tokens]
-        if isinstance(self._stage, CollectConfig) and self._stage.refine is not None:
-            lengths.append(self._stage.refine.sampling.max_new_tokens)
+        refine = self._stage.refine if isinstance(self._stage, CollectConfig) else None
+        if refine is not None and refine.by == "policy":
+            lengths.append(refine.sampling.max_new_tokens)
         sampler = self._run.sampler(self._stage.sampler, max(lengths))
         sampler.load(start_params(self._stage, self._run))
         return sampler

@@ -291,7 +291,7 @@ def test_buckets_are_those_that_the_sampler_compiles():
     assert (compiled.admit._cache_size(), compiled.chunk._cache_size()) == (2, 2 * 2)
 
     stage = grpo(sampler=shape, max_new_tokens=constant(6))
-    assert {one.name: one.count for one in programs_of(stage)} == {
+    assert {one.name: one.count for one in programs_of(stage, run_of(stage))} == {
         "train step": 1,
         "score": 1,
         "rollout: prefill": 2,

@@ -47,7 +47,7 @@ def test_ten_pairs_take_at_most_ten_rows():
 
 def test_lengths_are_those_that_the_scorer_compiles():
     stage = helpful()
-    counts = {one.name: one.count for one in programs_of(stage)}
+    counts = {one.name: one.count for one in programs_of(stage, run_of(stage))}
     assert counts == {"train step": 1, "score held-out": 3}  # rows of 64, 128 and 256
     model, mesh = run_of(stage).scoring().model, make_mesh(MeshConfig(), jax.devices()[:1])
     scorer = Scorer(model, mesh, stage.batch)
