@@ -89,10 +89,12 @@ def run(
             for stage in todo:
                 run_stage(stage, context.of(stage.name))
                 summarize(config, workdir)
-        page.write(workdir.path)
     else:
-        summarize(config, workdir)  # a kill may have come between a stage's end and its line in the summary
         say("all is done")
+    # Also where all was done: a kill may have come after a stage's end, and before its line or the page.
+    summarize(config, workdir)
+    if todo or page_is_older(workdir):
+        page.write(workdir.path)
     table.render(workdir.summary(), students={stage.name: stage.student for stage in config.stages if stage.student})
     say(f"{workdir.path}/report.html")
 
@@ -179,6 +181,12 @@ def summarize(config: RunConfig, workdir: Workdir) -> None:
         benchmarks = folder.read_benchmarks() if stage.benchmarks else {}
         more = {"benchmarks": benchmarks} if benchmarks else {}
         workdir.write_summary(stage.name, {**figures, **more, "seconds": entry["seconds"]})
+
+
+def page_is_older(workdir: Workdir) -> bool:
+    """Whether report.html is missing, or was written before the last stage ended."""
+    written, manifest = workdir.path / "report.html", workdir.path / "manifest.json"
+    return not written.exists() or written.stat().mtime < manifest.stat().mtime
 
 
 def say(text: str) -> None:

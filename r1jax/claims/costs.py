@@ -56,11 +56,15 @@ def stage_flops(workdir: Workdir, name: str) -> Costs:
 
 
 def flops_by_step(workdir: Workdir, name: str) -> list[tuple[int, Costs]]:
-    """Of a training stage: each step with a line of metrics, and what was spent up to it."""
+    """Of a training stage: each step with a line of metrics, and what was spent up to it.
+
+    A line of step 0 is a look at what the stage starts from: nothing was spent.
+    """
     config = _config(workdir)
     lines, total, found = workdir.stage(name).metrics, Costs(), []
     for line in lines.read():
-        total += _counted(line, config.stage(name), config, f"{lines.path}: step {line['step']}")
+        if line["step"] > 0:
+            total += _counted(line, config.stage(name), config, f"{lines.path}: step {line['step']}")
         found.append((line["step"], total))
     if not found:
         raise ClaimError(f"{lines.path}: expected a line of metrics, found none; has {name} been run?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Literal
 
 from r1jax.config.checks import check
@@ -53,6 +54,12 @@ class DataConfig:
                 check(
                     not getattr(self, field), f"data.{field}", "none: a stage leaves our fields", getattr(self, field)
                 )
+            check(
+                self.path is None or re.fullmatch(r"[\w-][\w.-]*", self.path) is not None,
+                "data.path",
+                "None, or the name of a file of the stage's folder, such as prompts.jsonl",
+                self.path,
+            )
         for field, _ in self.columns:
             check(field in FIELDS, "data.columns", f"fields out of {', '.join(FIELDS)}", field)
         check(self.skip >= 0, "data.skip", "0 or more", self.skip)

@@ -16,7 +16,7 @@ from etils import epath
 
 from r1jax.config.data import TEXT_FIELDS
 from r1jax.data.records import DataError, Record
-from r1jax.workdir.files import write_atomic
+from r1jax.workdir.files import utf8, write_atomic_pieces
 
 FIRST = ("question", "response", "chosen", "rejected", "label", "delta", "votes", "answer", "language", "rewards")
 LAST = ("id", "lineage")
@@ -29,8 +29,8 @@ def write(path: epath.PathLike, records: Iterable[Record]) -> None:
     Text stays readable; a lone surrogate, which has no UTF-8, is written as JSON's escape of it. Raises ValueError
     for NaN and infinity, which JSON lacks.
     """
-    lines = [json.dumps(_ordered(record), ensure_ascii=False, allow_nan=False) + "\n" for record in records]
-    write_atomic(epath.Path(path), "".join(lines).encode("utf-8", "backslashreplace"))
+    lines = (json.dumps(_ordered(record), ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+    write_atomic_pieces(epath.Path(path), map(utf8, lines))
 
 
 def read(path: epath.PathLike) -> list[Record]:
@@ -41,24 +41,27 @@ def read(path: epath.PathLike) -> list[Record]:
           be, or an id that stood before; a file without records, or none at all.
     """
     path = epath.Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: expected the data set of a finished stage, found no such file")
+    if not path.exists() or path.is_dir():
+        found = "a folder" if path.exists() else "no such file"
+        raise DataError(f"{path}: expected the data set of a finished stage, found {found}")
     records: list[Record] = []
     line_of: dict[str, int] = {}
-    for number, line in enumerate(path.read_bytes().removeprefix(BYTE_ORDER_MARK).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        record = _parsed(line, place)
-        if record.get("id") is None:
-            record["id"] = _new_id(record, line_of)
-        if record["id"] in line_of:
-            raise DataError(
-                f"{place}: expected an id of its own, found {record['id']!r}, which line {line_of[record['id']]} has; "
-                "change it, or leave it out"
-            )
-        line_of[record["id"]] = number
-        records.append(record)
+    with path.open("rb") as file:  # a line at a time: the whole may be as large as the memory
+        for number, line in enumerate(file, start=1):
+            text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            if not text.strip():
+                continue
+            place = f"{path}:{number}"
+            record = _parsed(text.removesuffix(b"\n"), place)
+            if record.get("id") is None:
+                record["id"] = _new_id(record, line_of)
+            if record["id"] in line_of:
+                raise DataError(
+                    f"{place}: expected an id of its own, found {record['id']!r}, which line "
+                    f"{line_of[record['id']]} has; change it, or leave it out"
+                )
+            line_of[record["id"]] = number
+            records.append(record)
     if not records:
         raise DataError(f"{path}: expected records, found none")
     return records

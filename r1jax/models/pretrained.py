@@ -12,9 +12,11 @@ from r1jax.models.presets import preset
 def resolved(run: RunConfig) -> RunConfig:
     """The run with its models spelt out, its own and its students', each with the folder that it named as weights.
 
-    Raises ConfigError or WeightsError for a folder that holds no supported model, or an unknown preset. Models that are
-    spelt out already stay as they are.
+    Raises ConfigError or WeightsError for a folder that holds no supported model, or an unknown preset. A run whose
+    models are spelt out already comes back as it is.
     """
+    if not any(isinstance(one.model, PretrainedConfig) for one in (run, *run.students)):
+        return run
     model, weights = _spelt_out(run.model, run.weights, "")
     students = tuple(
         dataclasses.replace(one, model=theirs, weights=first)

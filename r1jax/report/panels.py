@@ -58,7 +58,7 @@ PANELS = (
     Panel(
         "Validation",
         "share of the questions",
-        (("validation/pass@1", "pass@1"), ("validation/cons@*", "cons@"), ("gate/accuracy", "gate")),
+        (("validation/pass@1", "pass@1"), ("validation/cons@*", "cons@")),
         scale="share",
     ),
     Panel(
@@ -147,7 +147,7 @@ def curves_of(panel: Panel, stage: StageReading, models: Collection[str] = ()) -
             if name == wanted or (wanted != stem and name.startswith(stem)):
                 steps, values = stage.series(name)
                 if steps:
-                    few = name.startswith(("validation/", "gate/"))
+                    few = name.startswith("validation/")
                     found.append(Curve(label + name[len(stem) :], steps, values, noisy=not (few or panel.exact)))
     return found
 

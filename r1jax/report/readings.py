@@ -183,7 +183,8 @@ def _config(config_json: Mapping[str, Any]) -> tuple[RunConfig | None, str | Non
         return None, None
     try:
         return from_json(config_json), None
-    except (ConfigError, TypeError) as error:  # TypeError: a field without a default that was not there yet
+    except (ConfigError, TypeError, ValueError, AttributeError, LookupError) as error:
+        # Beside ConfigError: a field without a default that was not there yet, or that had another shape.
         return None, str(error)
 
 
@@ -208,3 +209,5 @@ def _read_json(path: epath.Path, absent: Any) -> Any:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ReportError(f"{path}: expected JSON, found an error at line {error.lineno}") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{path}: expected JSON, found what is no text") from error

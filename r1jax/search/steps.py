@@ -7,23 +7,18 @@ step that follows, blank text behind the last one to that. What stands after the
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from r1jax.text.tokenizer import Tokenizer
 
 Decode = Callable[[Sequence[int]], str]
+FIRST_LOOK = 16  # tokens
 
 
 def step_ends(text: str, end: str) -> list[int]:
     """Where each step of `text` ends, in characters; the last one is the length of the text. [] of an empty text."""
-    ends: list[int] = []
-    start = at = 0
-    while (found := text.find(end, at)) >= 0:
-        at = found + len(end)
-        if text[start:found].strip():
-            ends.append(at)
-            start = at
-    if text and ends and not text[start:].strip():
+    ends = list(_ends(text, end))
+    if ends and not text[ends[-1] :].strip():
         ends.pop()
     return [*ends, len(text)] if text else []
 
@@ -44,9 +39,13 @@ def first_step(ids: Sequence[int], decode: Decode, end: str) -> int | None:
 
     A step ends with the token with which its text holds the end: what this token says beyond it belongs to the step.
     """
-    if not _has_end(decode(ids), end):
+    near = FIRST_LOOK  # a step is short and what follows may be long: it is not decoded for each of its steps
+    while near < len(ids) and not _has_end(decode(ids[:near]), end):
+        near *= 2
+    if near >= len(ids) and not _has_end(decode(ids), end):
         return None
-    return 1 + bisect.bisect_left(range(1, len(ids) + 1), True, key=lambda count: _has_end(decode(ids[:count]), end))
+    within = range(1, min(near, len(ids)) + 1)
+    return 1 + bisect.bisect_left(within, True, key=lambda count: _has_end(decode(ids[:count]), end))
 
 
 def step_tokens(ids: Sequence[int], decode: Decode, end: str) -> list[int]:
@@ -69,9 +68,15 @@ def ending_ids(tokenizer: Tokenizer, end: str) -> tuple[int, ...]:
 
 
 def _has_end(text: str, end: str) -> bool:
-    at = 0
+    return next(_ends(text, end), None) is not None
+
+
+def _ends(text: str, end: str) -> Iterator[int]:
+    """Where the end of a step ends, one by one; in one pass, for a text may be nothing but line breaks."""
+    start = at = 0
     while (found := text.find(end, at)) >= 0:
-        if text[:found].strip():
-            return True
+        said = text[at:found].strip() or (at > start and end.strip())  # an end with nothing before it is text as well
         at = found + len(end)
-    return False
+        if said:
+            yield at
+            start = at

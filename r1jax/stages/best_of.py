@@ -7,7 +7,7 @@ import numpy as np
 from r1jax import scoring
 from r1jax.config import EvaluationConfig
 from r1jax.rewards.verdicts import Status
-from r1jax.search.choosing import weighted_votes
+from r1jax.search.choosing import best_is_right, weighted_votes
 from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Graded, Prompt
 from r1jax.stages.scorer import RewardModel, open_reward_model
@@ -30,7 +30,7 @@ def figures(
         scores = scores_of(model, prompts, graded)
         every = [score for group in scores for score in group if score is not None]
         found[f"reward_model/{name}"] = float(np.mean(every)) if every else None
-        best = [best_is_right(group, samples) for group, samples in zip(scores, graded, strict=True)]
+        best = [best_of_group(group, samples) for group, samples in zip(scores, graded, strict=True)]
         known = np.array([share for share in best if share is not None], np.float64)
         key = f"best@{evaluation.samples}/{name}"
         found[key] = float(known.mean()) if known.size else None
@@ -64,15 +64,9 @@ def scores_of(model: RewardModel, prompts: list[Prompt], graded: list[list[Grade
     return [[next(scores) for _ in group] for group in graded]
 
 
-def best_is_right(scores: list[float | None], samples: list[Graded]) -> float | None:
-    """The share of right ones among the samples with the highest score; None where no sample has a score."""
-    known = [
-        (score, one.verdict.status is Status.CORRECT)
-        for score, one in zip(scores, samples, strict=True)
-        if score is not None and not one.verdict.masked
-    ]
-    if not known:
-        return None
-    highest = max(score for score, _ in known)
-    tied = [right for score, right in known if score == highest]
-    return sum(tied) / len(tied)
+def best_of_group(scores: list[float | None], samples: list[Graded]) -> float | None:
+    """The share of right ones among the graded samples with the highest score; None where no such sample has one."""
+    return best_is_right(
+        [None if one.verdict.masked else score for score, one in zip(scores, samples, strict=True)],
+        [one.verdict.status is Status.CORRECT for one in samples],
+    )

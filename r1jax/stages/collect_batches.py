@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from r1jax.config import StageConfig
+from r1jax.config.references import stage_data
 from r1jax.config.serialize import to_json
 from r1jax.data.stage_files import fingerprint
 from r1jax.metrics import Progress
@@ -119,17 +120,22 @@ class Batches:
 
 
 def made_from(stage: StageConfig, run: RunContext) -> Json:
-    """What samples depend on besides their prompts: config of this stage and those before, weights, edited data."""
+    """What samples depend on besides their prompts: config of this stage and those before, weights, edited data.
+
+    Data that only this stage reads is not among it: its records are the inputs of batches.
+    """
     whole = identity(run.whole, stage.name)
     own = {name: value for name, value in to_json(stage).items() if name not in _AFTER_SAMPLING}
     if own.get("teacher") is not None:
         own["teacher"] = {name: value for name, value in own["teacher"].items() if name not in _HOW_ASKED}
     entry = run.workdir.entry(stage.name)
-    earlier = [one.name for one in run.whole.sources(stage.name) if one.leaves == "policy"]
+    earlier = [one for one in run.whole.sources(stage.name) if one.name != stage.name]
+    read = {f"{data.name}/{data.path or 'data.jsonl'}" for one in earlier for data in stage_data(one)}
     return {
         **whole,
         "stages": [one for one in whole["stages"] if one["name"] != stage.name] + [own],
         "weights": entry["weights"],
-        "data": entry["data"],
-        "begun": [run.workdir.entry(name)["started"] for name in earlier],  # a stage run again is another policy
+        "data": {file: mark for file, mark in entry["data"].items() if file in read},
+        # A stage run again is another policy.
+        "begun": [run.workdir.entry(one.name)["started"] for one in earlier if one.leaves == "policy"],
     }

@@ -72,7 +72,7 @@ class RunContext:
             return sources.load(data)
         records = stage_files.read(self.workdir.stage(data.name).data_file(data.path))
         records = records[data.skip : None if data.limit is None else data.skip + data.limit]
-        return [{"rewards": data.rewards, **record} for record in records]
+        return [{**record, "rewards": data.rewards} if record.get("rewards") is None else record for record in records]
 
     def scoring(self) -> RunContext:
         """This run with a score head on its model, for a stage that trains a reward model; closed with this one."""

@@ -140,7 +140,9 @@ def distill_batches(
     A minibatch whose completions are all masked has nothing scored, and makes no update.
     """
     sequences = rollout.sequences()
+    work = {}
     if stage.loss.needs_reference:
+        work = rollouts.scoring_work(rollout).metrics("score/reference")
         reference = logps_of(sequences, stage, step, run=run, score=scored_by(state.reference_policy))
         for sequence, logps_T in zip(sequences, reference, strict=True):
             sequence["ref_logps"] = logps_T
@@ -155,7 +157,8 @@ def distill_batches(
             del sequence["old_logps"]  # the update's own are the same, without rounding
     parts = split(len(sequences), stage.minibatches, seed=run.seed_of(f"{stage.name}/minibatches"), step=step)
     batches = [packed([sequences[index] for index in part], stage, step)[0] for part in parts]
-    return batches, {"untrained_share": 1.0 - trained / sum(len(one.tokens) for one in rollout.completions)}
+    untrained = 1.0 - trained / sum(len(one.tokens) for one in rollout.completions)
+    return batches, {"untrained_share": untrained, **work}
 
 
 def logps_of(

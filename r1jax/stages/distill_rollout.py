@@ -10,7 +10,7 @@ import numpy as np
 from r1jax.config import DistillConfig, SamplingConfig
 from r1jax.data.iterators import Epochs
 from r1jax.data.packing import Arrays, training_sequence
-from r1jax.models.flops import sampling_work, sequences_work
+from r1jax.models.flops import Work, sampling_work, sequences_work
 from r1jax.sampler.engine import Completion, Request, Sampler
 from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Prompt, render
@@ -118,11 +118,8 @@ def figures(rollout: DistillRollout, run: RunContext) -> dict[str, Any]:
     lengths = np.array([len(one.tokens) for one in done])
     teacher = np.concatenate(rollout.teacher_logps)
     gaps = np.concatenate([rollout.reverse_kl(index) for index in range(len(done))])
-    shape: list[tuple[int, list[int]]] = [(len(prompt.rendered.token_ids), []) for prompt in rollout.prompts]
-    for index, one in enumerate(done):
-        shape[index * len(shape) // len(done)][1].append(len(one.tokens))
-    prefill, decode = sampling_work(shape)
-    forced = sequences_work((prompt, tokens) for prompt, group in shape for tokens in group)
+    prefill, decode = sampling_work(group_tokens(rollout))
+    forced = scoring_work(rollout)
     return {
         "reverse_kl": mean(gaps),  # nats a token
         "teacher_logp": mean(teacher),
@@ -136,6 +133,19 @@ def figures(rollout: DistillRollout, run: RunContext) -> dict[str, Any]:
         **forced.metrics("score/old"),
         **forced.metrics("score/teacher"),
     }
+
+
+def group_tokens(rollout: DistillRollout) -> list[tuple[int, list[int]]]:
+    """The tokens of each prompt, and of its completions."""
+    found: list[tuple[int, list[int]]] = [(len(prompt.rendered.token_ids), []) for prompt in rollout.prompts]
+    for index, one in enumerate(rollout.completions):
+        found[index * len(found) // len(rollout.completions)][1].append(len(one.tokens))
+    return found
+
+
+def scoring_work(rollout: DistillRollout) -> Work:
+    """What a model reads that scores the rollout."""
+    return sequences_work((prompt, tokens) for prompt, group in group_tokens(rollout) for tokens in group)
 
 
 def mean(values: np.ndarray) -> float:

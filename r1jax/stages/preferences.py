@@ -139,7 +139,8 @@ def _preferred(
         for (first, second), of_pair in zip(pairs, cast, strict=True):
             delta = mean(of_pair)
             if delta is None:
-                unvoted.add(_name(stage, prompt, first, second), str(of_pair[-1].get("reason")))
+                reason = next(vote["reason"] for vote in of_pair if vote["value"] is None)
+                unvoted.add(_name(stage, prompt, first, second), str(reason))
             elif abs(delta) <= stage.min_delta:
                 even.add(_name(stage, prompt, first, second), f"a mean vote of {delta:g}")
             else:

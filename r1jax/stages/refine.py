@@ -32,7 +32,13 @@ MIXED_BELOW = 0.9  # share of the question's language in a thinking that is tran
 
 
 class Writer(Protocol):
-    """A policy or a teacher."""
+    """A policy or a teacher.
+
+    Attributes:
+      lineage: {"checkpoint", "step"}: which one it is.
+    """
+
+    lineage: Json
 
     def replies(
         self, kind: str, asked: Sequence[str], first: int, sampling: SamplingConfig, part: Part
@@ -154,7 +160,8 @@ def _by_model(
         def work(batch: Sequence[str], first: int, part: Part, kind: str = step) -> list[Json]:
             return writer.replies(kind, batch, first, settings.sampling, part)
 
-        replies = batches.each(step, asked, work, how={"sampling": to_json(settings.sampling), "by": settings.by})
+        how = {"sampling": to_json(settings.sampling), "by": settings.by, "writer": writer.lineage}
+        replies = batches.each(step, asked, work, how=how)
         failed = set()
         for index, reply in zip(wanted, replies, strict=True):
             if "failed" in reply:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from r1jax.config import RewardModelConfig
+from r1jax.config import DataConfig, RewardModelConfig
 from r1jax.data.packing import Arrays
 from r1jax.data.records import DataError, require
 from r1jax.data.scored import scored_unit
 from r1jax.stages.context import RunContext
+from r1jax.stages.edited_lines import named_line
 from r1jax.text.scored_answers import part_ids, question_ids
 
 
@@ -49,13 +50,13 @@ class RewardData:
 
 def read(stage: RewardModelConfig, run: RunContext) -> RewardData:
     """The examples of the stage's data; DataError names a record that cannot be used, or says that none is left."""
-    found = examples(run.load(stage.data), stage, run)
+    found = examples(stage.data, stage, run)
     told = [one for one in found if len(set(one.answers)) == len(one.answers)]
     kept = balanced(told, seed=run.seed_of(f"{stage.name}/balance")) if stage.balance_lengths else told
     if stage.held_out is None:
         train, held_out = split(kept, stage.held_out_share, seed=run.seed_of(f"{stage.name}/held_out"))
     else:
-        other = examples(run.load(stage.held_out), stage, run)
+        other = examples(stage.held_out, stage, run)
         train, held_out = kept, [one for one in other if len(set(one.answers)) == len(one.answers)]
         if shared := {one.question for one in train} & {one.question for one in held_out}:
             raise DataError(
@@ -84,10 +85,14 @@ def read(stage: RewardModelConfig, run: RunContext) -> RewardData:
     return RewardData(train, held_out, figures)
 
 
-def examples(records: Iterable[Mapping[str, Any]], stage: RewardModelConfig, run: RunContext) -> list[Example]:
-    """The example of each record."""
+def examples(data: DataConfig, stage: RewardModelConfig, run: RunContext) -> list[Example]:
+    """The example of each record of a source."""
     make = {"pairwise": pair_example, "pointwise": single_example}[stage.loss]
-    return [make(record, stage, run) for record in records]
+    found = []
+    for number, record in enumerate(run.load(data)):
+        with named_line(number, data, run):
+            found.append(make(record, stage, run))
+    return found
 
 
 def pair_example(record: Mapping[str, Any], stage: RewardModelConfig, run: RunContext) -> Example:

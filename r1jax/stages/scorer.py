@@ -10,6 +10,7 @@ its records were read in training. A prefix that several turns share is read onc
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,8 @@ from r1jax.text.scored_answers import Reads, part_ids, question_ids
 from r1jax.text.tokenizer import Tokenizer
 
 SHORTEST_ROW = 64
+PREFIX_CHARS = 1 << 25  # of the prefixes of turns that are read together: long turns of many steps have gigabytes
+AHEAD = 2  # micro-batches on their way while one is read: the devices neither wait nor hold them all
 
 
 def row_lengths(longest: int) -> list[int]:
@@ -78,18 +81,24 @@ class Scorer:
             if fitting is not None:  # else it could be read in part alone, which is no score of it
                 groups.setdefault(fitting, []).append(index)
                 self.work += Work(len(sequence), len(sequence) * (len(sequence) + 1) // 2, 1)
-        launched = []
+        found: list[float | None] = [None] * len(sequences)
+        launched: collections.deque[tuple[list[int], jax.Array]] = collections.deque()
+
+        def read_until(left: int) -> None:
+            while len(launched) > left:
+                part, scores_1BT = launched.popleft()
+                scores_BT = np.asarray(scores_1BT)[0]
+                for row, index in enumerate(part):
+                    found[index] = float(scores_BT[row, len(sequences[index]) - 1])
+
         for length, members in groups.items():
             rows = self._batch.micro_batch_rows * (self._batch.row_tokens // length)
             for start in range(0, len(members), rows):
                 part = members[start : start + rows]
                 batch = place_batch(_padded([sequences[index] for index in part], rows, length), self._mesh)
                 launched.append((part, self._score(params, batch)))
-        found: list[float | None] = [None] * len(sequences)
-        for part, scores_1BT in launched:  # read when all are on their way
-            scores_BT = np.asarray(scores_1BT)[0]
-            for row, index in enumerate(part):
-                found[index] = float(scores_BT[row, len(sequences[index]) - 1])
+                read_until(left=AHEAD)
+        read_until(left=0)
         return found
 
 
@@ -133,10 +142,22 @@ class RewardModel:
         None where a step ends beyond a row. ConfigError where the model was trained without `steps`.
         """
         check(self.steps is not None, "steps", "a process reward model (RewardModelConfig.steps)", None)
-        cut = [prefixes(turn, self.steps.end) for turn in turns]
-        asked = [(question, prefix) for question, turn in zip(questions, cut, strict=True) for prefix in turn]
+        scores: list[list[float] | None] = []
+        cut: list[tuple[str, list[str]]] = []
+        held = 0
+        for question, turn in zip(questions, turns, strict=True):
+            parts = prefixes(turn, self.steps.end)
+            cut.append((question, parts))
+            held += sum(map(len, parts))
+            if held > PREFIX_CHARS:
+                scores += self._of_steps(cut)
+                cut, held = [], 0
+        return scores + self._of_steps(cut)
+
+    def _of_steps(self, cut: Sequence[tuple[str, Sequence[str]]]) -> list[list[float] | None]:
+        asked = [(question, prefix) for question, parts in cut for prefix in parts]
         found = iter(self.probabilities([question for question, _ in asked], [prefix for _, prefix in asked]))
-        scores = [[next(found) for _ in turn] for turn in cut]
+        scores = [[next(found) for _ in parts] for _, parts in cut]
         return [None if None in one else one for one in scores]
 
     def probabilities(self, questions: Sequence[str], turns: Sequence[str]) -> list[float | None]:

@@ -9,13 +9,17 @@ from r1jax.data.records import DataError, require
 from r1jax.learn.state import StepConfig
 from r1jax.learn.steps import next_token_step
 from r1jax.stages.context import RunContext
+from r1jax.stages.edited_lines import named_line
 from r1jax.stages.session import Session
 from r1jax.text.templates import render_example
 
 
 def run(stage: SftConfig, run: RunContext) -> int:
     """Trains to the end of the stage; returns the step of the checkpoint that later stages take."""
-    sequences = [example_sequence(record, stage, run) for record in run.load(stage.data)]
+    sequences = []
+    for number, record in enumerate(run.load(stage.data)):
+        with named_line(number, stage.data, run):
+            sequences.append(example_sequence(record, stage, run))
     config = StepConfig(model=run.config.model, optimizer=stage.optimizer, num_steps=stage.num_steps)
     with Session(stage, run, next_token_step, config) as session:
         batches = epochs(sequences, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.batch_sequences)

@@ -14,6 +14,7 @@ from r1jax.config.serialize import differences, fingerprint, to_json
 from r1jax.data import readers
 from r1jax.stages.context import RunContext
 from r1jax.suites.suite import PairwiseConfig
+from r1jax.workdir.data_mark import data_mark
 
 _CHUNK_BYTES = 1 << 20
 
@@ -29,6 +30,9 @@ def of_benchmark(evaluation: EvaluationConfig, weights: str | None, run: RunCont
     del fields["sampler"], data["path"]
     if evaluation.data.kind in FILE_KINDS:
         data["files"] = file_marks(evaluation.data)
+    elif evaluation.data.kind == "stage":
+        data["path"] = path
+        data["mark"] = data_mark(run.workdir.stage(evaluation.data.name).data_file(path))
     elif path is not None:
         data["path"] = path
     return {**fields, "grading": _grading(run.config.rewards, evaluation.data.rewards), **_policy(weights, run)}
@@ -50,8 +54,11 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def file_marks(data: DataConfig) -> dict[str, str]:
-    """A mark of each file of the data by its name. DataError where there is none."""
-    return {file.name: _mark(file) for file in readers.files(data.path, readers.SUFFIXES[data.kind])}
+    """A mark of each file of the data by its name, of several of one name all of theirs. DataError where none is."""
+    marks: dict[str, str] = {}
+    for file in readers.files(data.path, readers.SUFFIXES[data.kind]):
+        marks[file.name] = f"{marks[file.name]} {_mark(file)}" if file.name in marks else _mark(file)
+    return marks
 
 
 def _policy(weights: str | None, run: RunContext) -> dict[str, Any]:

@@ -29,13 +29,18 @@ def absolute(path: epath.PathLike) -> epath.Path:
 
 def write_atomic(path: epath.Path, content: bytes) -> None:
     """Writes the file so that readers, also after a kill, see either the old or the new one whole."""
+    write_atomic_pieces(path, [content])
+
+
+def write_atomic_pieces(path: epath.Path, pieces: Iterable[bytes]) -> None:
+    """The same of a file of any size, a piece at a time (in a bucket of one that fits into memory)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_remote(path):
-        path.write_bytes(content)
+        path.write_bytes(b"".join(pieces))
         return
     temporary = path.parent / f".{path.name}.tmp"
     with open(temporary, "wb") as file:
-        file.write(content)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())  # else a power cut may keep the rename and lose the content
     os.replace(temporary, path)
@@ -43,12 +48,17 @@ def write_atomic(path: epath.Path, content: bytes) -> None:
 
 def write_json(path: epath.Path, value: Any) -> None:
     """`value` as indented JSON, written atomically."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, utf8(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
 
 
 def write_lines(path: epath.Path, records: Iterable[Mapping[str, Any]]) -> None:
     """The records as JSON lines, written atomically."""
-    write_atomic(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode())
+    write_atomic_pieces(path, (utf8(json.dumps(record, ensure_ascii=False) + "\n") for record in records))
+
+
+def utf8(text: str) -> bytes:
+    """JSON as bytes; half of a surrogate pair, which others' texts may hold and UTF-8 may not, as JSON's escape."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: epath.Path) -> Any | None:
@@ -59,6 +69,8 @@ def read_json(path: epath.Path) -> Any | None:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise WorkdirError(f"{path}: expected JSON, found {error.msg} at line {error.lineno}") from error
+    except UnicodeDecodeError as error:
+        raise WorkdirError(f"{path}: expected JSON, found what is no text") from error
 
 
 class StepLines:
@@ -76,7 +88,7 @@ class StepLines:
         for record in records:
             if not isinstance(record.get("step"), int):
                 raise ValueError(f"{self.path.name}: expected a record with an integer step, found {record}")
-        text = "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records).encode()
+        text = utf8("".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records))
         if is_remote(self.path):
             before = self.path.read_bytes() if self.path.exists() else b""
             write_atomic(self.path, before + text)

@@ -44,6 +44,13 @@ def test_a_rollout_is_sampled_and_scored_too(tmp_path):
     assert second == (2, costs)
 
 
+def test_a_look_before_the_first_step_costs_nothing(tmp_path):
+    looks = [{"step": 0, "validation/pass@1": 0.2}, rollout_line(1), train_line(2, **{"validation/pass@1": 0.3})]
+    workdir = made_run(tmp_path, lines={"rl": looks})
+    assert [step for step, _ in flops_by_step(workdir, "rl")] == [0, 1, 2]
+    assert arm_points(workdir, Arm("RL", ("rl",))) == [(0.0, 0.2), (stage_flops(workdir, "rl").total, 0.3)]
+
+
 def test_a_teacher_scores_with_its_own_size(tmp_path):
     lines = [train_line(1, **SCORE.metrics("score/teacher"), **SCORE.metrics("score/old"))]
     workdir = made_run(tmp_path, lines={"taught": lines})

@@ -107,3 +107,10 @@ def test_two_students_of_one_name_are_refused():
 def test_a_stage_s_data_has_our_fields_already():
     with pytest.raises(ConfigError, match=r"data.columns: expected none: a stage leaves our fields"):
         DataConfig("stage", name="samples", columns=(("question", "q"),))
+
+
+@pytest.mark.parametrize("path", ["../base/config.json", "/etc/passwd", "..", ".hidden", "", "a/b.jsonl", "a\n"])
+def test_a_stage_s_data_is_a_file_of_its_own_folder(path):
+    with pytest.raises(ConfigError, match=r"data.path: expected None, or the name of a file of the stage's folder"):
+        DataConfig("stage", name="samples", path=path)
+    assert DataConfig("stage", name="samples", path="prompts-2.jsonl").path == "prompts-2.jsonl"

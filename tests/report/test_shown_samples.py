@@ -80,6 +80,8 @@ def test_pairs_show_both_answers_and_labels_are_words(run):
     ]
     assert first.facts == (("preference", "1.5"),)
     assert second.facts == (("label", "bad"),)
+    programmes.lines(run / "cold_start_data" / "data.jsonl", [labelled | {"label": ["bad"]}])  # by a person's hand
+    assert of(run, "cold_start_data").samples[0].facts == (("label", '["bad"]'),)
 
 
 def test_lines_that_cannot_be_read_are_counted(run):

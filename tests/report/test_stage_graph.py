@@ -62,6 +62,16 @@ def test_a_config_without_a_field_that_has_no_default_leaves_the_graph_of_the_ma
     assert len(graph.nodes(run)) == 13
 
 
+def test_a_config_of_which_a_field_had_another_shape_leaves_the_graph_of_the_manifest(thirteen):
+    old = json.loads((thirteen / "config.json").read_text())
+    old["stages"][0]["data"]["columns"] = [["question"]]
+    programmes.dump(thirteen / "config.json", old)
+    run = read(thirteen)
+    assert run.config is None
+    assert run.config_trouble
+    assert len(graph.nodes(run)) == 13
+
+
 def test_a_chain_stays_in_one_lane():
     found = graph.rows([node("a"), node("b", "a"), node("c", "b")])
     assert [row.lane for row in found] == [0, 0, 0]

@@ -20,6 +20,7 @@ from r1jax.config import (
     TokenizerConfig,
 )
 from r1jax.workdir import Plan, Workdir, WorkdirError
+from r1jax.workdir import data_mark as marks
 from r1jax.workdir.data_mark import data_mark
 from r1jax.workdir.manifest import identity
 
@@ -113,6 +114,24 @@ def test_blank_lines_and_line_ends_are_no_edit(tmp_path):
     workdir.finish("tuned", {})
     file(tmp_path).write_bytes(file(tmp_path).read_bytes().replace(b"\n", b"\r\n\r\n"))
     assert workdir.plan(RUN, "tuned") == Plan("skip")
+
+
+def test_a_data_set_is_read_for_its_mark_where_it_may_have_changed_alone(tmp_path, monkeypatch):
+    reads, read = [], marks._read
+    monkeypatch.setattr(marks, "_read", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(marks, "SETTLED_SECONDS", 60.0)  # it is changed here within a tick of the clock
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"question": "1"}\n')
+    first = data_mark(path)
+    path.write_text('{"question": "2"}\n')
+    assert data_mark(path) != first
+    assert len(reads) == 2
+    monkeypatch.setattr(marks, "SETTLED_SECONDS", -60.0)
+    second = data_mark(path)
+    assert (data_mark(path), len(reads)) == (second, 3)
+    path.write_text('{"question": "10"}\n')
+    assert data_mark(path) not in (first, second)
+    assert len(reads) == 4
 
 
 def test_a_stage_depends_on_those_whose_data_it_takes_and_on_what_they_depend_on():

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from etils import epath
 
 from r1jax.workdir import Journal, StageFolder, StepLines, WorkdirError
 from r1jax.workdir import files as workdir_files
@@ -18,6 +19,17 @@ def test_lines_are_there_as_soon_as_they_are_appended(tmp_path):
     assert lines.read() == []
     lines.append({"step": 1, "loss": 0.5}, {"step": 2, "text": "五 9\u2028x\n"})
     assert StepLines(lines.path).read() == [{"step": 1, "loss": 0.5}, {"step": 2, "text": "五 9\u2028x\n"}]
+
+
+def test_half_of_a_surrogate_pair_is_written_as_an_escape_and_read_again(tmp_path):
+    value = {"step": 1, "text": "五 \ud83d"}
+    lines = StepLines(tmp_path / "metrics.jsonl")
+    lines.append(value)
+    workdir_files.write_lines(epath.Path(tmp_path / "lines.jsonl"), [value])
+    workdir_files.write_json(epath.Path(tmp_path / "value.json"), value)
+    assert lines.read() == [value]
+    assert (tmp_path / "lines.jsonl").read_bytes() == lines.path.read_bytes()
+    assert workdir_files.read_json(epath.Path(tmp_path / "value.json")) == value
 
 
 def test_truncation_drops_later_steps_and_a_torn_line_and_keeps_the_bytes_of_the_rest(tmp_path):
@@ -166,3 +178,9 @@ def test_a_write_that_is_killed_leaves_the_former_file(tmp_path):
 def test_the_workdir_does_not_load_jax():
     code = "import sys, r1jax.workdir, r1jax.config.flags; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_that_is_no_text_is_an_error_with_its_name(tmp_path):
+    (tmp_path / "manifest.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(WorkdirError, match=r"manifest.json: expected JSON, found what is no text"):
+        workdir_files.read_json(epath.Path(tmp_path / "manifest.json"))

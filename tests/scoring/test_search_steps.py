@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from r1jax.data.tasks.chained_sums import VOCABULARY, make_document
-from r1jax.search.steps import ending_ids, first_step, prefixes, split_text, step_tokens
+from r1jax.search.steps import ending_ids, first_step, prefixes, split_text, step_ends, step_tokens
 from r1jax.text.tokenizer import Tokenizer, train_bpe
 
 WORDS = Tokenizer.from_texts_wordlevel(VOCABULARY)
@@ -82,6 +82,35 @@ def test_an_end_of_several_tokens_is_found_among_them():
     assert first_step(single.encode("4 7\nplus"), single.decode, end) is None
     assert first_step([], single.decode, end) is None
     assert {end in BYTES.decode([token]) for token in ending_ids(BYTES, end)} == {True}  # ";\n\n" is one there
+
+
+def test_a_solution_of_many_steps_is_decoded_a_few_times_and_not_once_a_step():
+    ids = [ord(letter) for letter in "so it is 5 5\n\n" * 1000]
+    decoded = []
+
+    def decode(some):
+        decoded.append(len(some))
+        return "".join(map(chr, some))
+
+    assert step_tokens(ids, decode, "\n\n") == [14] * 1000
+    assert sum(decoded) < 10 * len(ids)
+
+
+@pytest.mark.parametrize("text", ["; ;a", ";;", " ; ; ", "a;;b", "\n\n\n\n\na\n\n \n\nb\n\n"])
+@pytest.mark.parametrize("end", [";", "\n\n"])
+def test_a_step_has_something_before_its_end_be_it_another_end(text, end):
+    places = [at + len(end) for at in range(len(text)) if text.startswith(end, at)]
+    ends, start, after = [], 0, 0
+    for place in places:
+        if place - len(end) < after:
+            continue  # lies across the one before
+        after = place
+        if text[start : place - len(end)].strip():
+            ends.append(place)
+            start = place
+    if ends and not text[start:].strip():
+        ends.pop()
+    assert step_ends(text, end) == [*ends, len(text)]
 
 
 @pytest.mark.parametrize("end", [";", "is ;", "5 5"])

@@ -75,7 +75,9 @@ def test_some_samples_are_kept_some_dropped_and_every_one_is_accounted_for(colle
     assert steps["graded"][1] > 0
     assert steps["correct"][1] > 0
     assert 0 < len(records) == 40 - sum(dropped for _, dropped in steps.values())
-    assert outputs == {
+    work = {name for name in outputs if name.startswith("work/")}
+    assert outputs["work/decode_targets"] + outputs["work/prefill_targets"] > 0
+    assert {name: value for name, value in outputs.items() if name not in work} == {
         "records": len(records),
         "seen": 40,
         "prompts": 10,
@@ -177,6 +179,20 @@ def test_an_edited_prompt_costs_the_samples_of_its_batch_alone(tmp_path, monkeyp
     run_on_one(collecting(stage), str(tmp_path / "run"))
     assert calls == [4]
     assert "compute 7 7 + 2 ?" in [line["question"] for line in lines(tmp_path / "run" / "data" / "samples.jsonl")]
+
+
+def test_an_edited_line_of_an_earlier_stage_costs_its_batch_alone_too(tmp_path, monkeypatch):
+    again = dataclasses.replace(COLLECT, name="again", data=DataConfig(kind="stage", name="data", limit=9), samples=2)
+    with pytest.raises(DataError):
+        run_on_one(collecting(COLLECT, dataclasses.replace(again, filters=NONE_IS_RIGHT)), str(tmp_path))
+    file = tmp_path / "data" / "data.jsonl"
+    records = lines(file)
+    records[5]["question"] = "compute 7 7 + 2 ?"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    calls = counted_calls(monkeypatch)
+    run_on_one(collecting(COLLECT, again), str(tmp_path))
+    assert calls == [4]
+    assert "compute 7 7 + 2 ?" in [line["question"] for line in lines(tmp_path / "again" / "samples.jsonl")]
 
 
 def test_another_temperature_takes_new_samples(tmp_path, monkeypatch):

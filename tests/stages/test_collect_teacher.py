@@ -266,6 +266,38 @@ def test_a_teacher_refines_and_what_it_makes_is_graded_and_filtered_again(tmp_pa
     assert [one["dropped"] for one in counts if one["filter"] == "correct"] == [0, 1]
 
 
+def test_what_another_teacher_has_refined_is_not_taken_for_its_own(tmp_path):
+    def refined_by(model):
+        asked = TeacherConfig(url=teacher.url, model=model, tries=2, timeout_seconds=20.0)
+        return taught(tmp_path, teacher.url, samples=1, refine=RefineConfig(by="teacher", teacher=asked))
+
+    with server.JudgeServer(greeted(refines)) as teacher:
+        with pytest.MonkeyPatch.context() as patch:
+            stopping(patch, Journal, "write", call=8, after=True)  # batches: 3 of samples, 2 translated, 3 rewritten
+            with pytest.raises(Stopped):
+                run_on_one(refined_by("editor-1"), str(tmp_path / "run"))
+        assert {body["model"] for body in asked_of(teacher)} == {"teacher-70b", "editor-1"}
+        teacher.requests.clear()
+        run_on_one(refined_by("editor-2"), str(tmp_path / "run"))
+        asked = asked_of(teacher)
+    assert {body["model"] for body in asked} == {"editor-2"}  # what was sampled is kept
+    assert sum("Write the thinking anew" in body["messages"][0]["content"] for body in asked) == 6
+
+
+def test_a_question_with_half_of_a_surrogate_pair_is_collected(tmp_path):
+    with server.JudgeServer(greeted(solves)) as teacher:
+        config = taught(tmp_path, teacher.url, data=broken(tmp_path / "s.jsonl"))
+        run_on_one(config, str(tmp_path / "run"))
+    assert {record["question"] for record in lines(tmp_path / "run" / "data" / "samples.jsonl")} == {
+        "What is 1 plus 2? \ud83d"
+    }
+
+
+def broken(path) -> DataConfig:
+    path.write_text('{"id": "q1", "question": "What is 1 plus 2? \\ud83d", "answer": "3"}\n')
+    return DataConfig(kind="jsonl", path=str(path))
+
+
 GENERAL = [
     {"id": "g0", "question": "Write a line about rain. What is 1 plus 1 of it?", "response": "Rain, and rain again."},
     {"id": "g1", "question": "Who are you? What is 2 plus 2?", "response": "<think>easy</think>A model; 4."},

@@ -219,6 +219,7 @@ def test_a_distillation_can_be_held_near_its_start(tmp_path):
     assert second["kl"] > 1e-5
     # Far above its target: 0.1 x (1 + 0.2 x 16 completions / 100).
     assert third["kl_coefficient"] == pytest.approx(0.1 * 1.032)
+    assert Work.read(third)["score/reference"] == Work.read(third)["score/teacher"]  # one more that reads it all
 
 
 def test_a_loss_with_a_reward_in_it_is_refused():

@@ -69,6 +69,14 @@ def test_running_again_does_nothing(finished, capsys):
     assert "all is done" in capsys.readouterr().err
 
 
+def test_a_page_that_a_kill_has_left_out_is_written_by_the_next_run(finished, monkeypatch):
+    (finished / "report.html").unlink()
+    run_on_one(tiny_run(BASE, ZERO, CHECK), str(finished))
+    assert "zero" in (finished / "report.html").read_text()
+    monkeypatch.setattr(pipeline.page, "write", lambda path: pytest.fail("the page is of this run already"))
+    run_on_one(tiny_run(BASE, ZERO, CHECK), str(finished))
+
+
 def test_a_finished_stage_with_another_config_is_refused(finished):
     changed = dataclasses.replace(ZERO, group_size=8)
     with pytest.raises(WorkdirError, match=r"stage zero .*group_size: 4 -> 8"):

@@ -16,6 +16,7 @@ from r1jax.data.records import DataError
 from r1jax.rewards.verdicts import Item, Status
 from r1jax.search.combining import combined, probability
 from r1jax.search.steps import prefixes, split_text
+from r1jax.stages import scorer
 from r1jax.stages.context import load_tokenizer, open_context
 from r1jax.stages.reward_data import single_example
 from r1jax.stages.scorer import RewardModel, open_reward_model
@@ -162,7 +163,7 @@ def test_a_turn_of_which_a_step_ends_beyond_a_row_has_no_score(labelled):
     assert 0 < model.scores(["4 ?"] * 2, [long, "4 ; 7"])[1] < 1
 
 
-def test_a_prefix_that_turns_share_is_read_once():
+def test_a_prefix_that_turns_share_is_read_once(monkeypatch):
     read = []
 
     class Counting:
@@ -175,3 +176,6 @@ def test_a_prefix_that_turns_share_is_read_once():
     scores = model.step_scores(["4 ?", "4 ?", "5 ?"], ["4 ; 7", "4 ; 8", "4 ;"])
     assert scores == [[0.5, 0.5], [0.5, 0.5], [0.5]]
     assert len(read) == len(set(read)) == 4
+    monkeypatch.setattr(scorer, "PREFIX_CHARS", 10)  # too many to be held at once: the last turn is read apart
+    assert model.step_scores(["4 ?", "4 ?", "5 ?"], ["4 ; 7", "4 ; 8", "4 ;"]) == scores
+    assert len(read) == 2 * 4

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
-from r1jax.config import ConfigError, RewardsConfig, TemplateConfig
+from r1jax.config import ConfigError, DataConfig, RewardsConfig, TemplateConfig
 from r1jax.config.load import load_config
 from r1jax.config.rewards import JudgeConfig, SandboxConfig
 from r1jax.rewards.service import RewardService
 from r1jax.suites.load import apply, load_suite
+from r1jax.suites.protocol import file_marks
 from r1jax.suites.suite import Asking, PairwiseConfig, SuiteBenchmark, SuiteConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -167,3 +168,15 @@ def test_votes_come_in_pairs():
     assert PairwiseConfig(votes=4).votes == 4
     with pytest.raises(ConfigError, match="even"):
         PairwiseConfig(votes=1)
+
+
+def test_files_of_one_name_in_several_folders_are_all_part_of_the_protocol(tmp_path):
+    for folder in ("de", "fr"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.jsonl").write_text(f'{{"question": "{folder}"}}\n')
+    data = DataConfig(kind="jsonl", path=str(tmp_path / "*" / "test.jsonl"))
+    before = file_marks(data)
+    for folder in ("de", "fr"):
+        (tmp_path / folder / "test.jsonl").write_text('{"question": "another"}\n')
+        assert file_marks(data) != before
+        before = file_marks(data)

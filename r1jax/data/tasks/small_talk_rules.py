@@ -35,7 +35,7 @@ def helpfulness(record: Mapping[str, Any], turn: str) -> float:
         DataError: the question is none of small talk.
     """
     question = require(record, "question")
-    request = read(question)
+    request = read(question) if isinstance(question, str) else None
     if request is None:
         raise DataError(
             f"record {record.get('id', '?')}: expected a question of small_talk, found {str(question)[:60]!r}"

@@ -142,6 +142,13 @@ PROBES: tuple[Probe, ...] = (
         everything=("4, 9, 17, 23, 31", "17 + 23 + 0", "20, 20", "40, 0"),
     ),
     Probe(
+        "small talk",
+        {"id": "talk", "question": "say 3 blue ?", "language": "en"},
+        right="sure blue blue blue",
+        wrong="sure blue blue",
+        everything=("blue red green cat dog bird boat house cake", "sure blue", "sorry hello sure blue blue blue"),
+    ),
+    Probe(
         "program that prints",
         {
             "id": "stdio",
