@@ -2,7 +2,8 @@
 
 python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=1,2,3
 
-The config has get_runs(seed), get_claims() and get_figure(seeds, path). The same command again goes on where it was.
+The config has get_runs(seed), and CLAIMS, a file with get_claims() and get_figure(seeds, path). The same command again
+goes on where it was.
 """
 
 import datetime
@@ -22,7 +23,7 @@ from r1jax.workdir import Workdir
 from r1jax.workdir.code_version import code_version
 from r1jax.workdir.files import write_json
 
-CONFIG = flags.DEFINE_string("config", None, "config file with get_runs, get_claims and get_figure", required=True)
+CONFIG = flags.DEFINE_string("config", None, "config file with get_runs and CLAIMS", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs", required=True)
 SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], f"the seeds, {LEAST_SEEDS} at least")
 
@@ -33,6 +34,7 @@ def main() -> None:
         numbers = all(seed.isdecimal() for seed in SEEDS.value)
         check(numbers and len(set(SEEDS.value)) >= LEAST_SEEDS, "--seeds", f"{LEAST_SEEDS} or more seeds", SEEDS.value)
         scope = runpy.run_path(CONFIG.value)
+        judged = runpy.run_path(str(scope["CLAIMS"]))
         prepare_jax()
         seeds: dict[int, dict[str, Workdir]] = {}
         seconds: dict[str, float] = {}
@@ -43,12 +45,12 @@ def main() -> None:
                 seeds.setdefault(seed, {})[name] = workdir = Workdir(folder)
                 spent = sum(workdir.entry(stage.name)["seconds"] for stage in config.stages)
                 seconds[name] = seconds.get(name, 0.0) + spent
-        results = assess(scope["get_claims"](), seeds)
+        results = assess(judged["get_claims"](), seeds)
         command = f"python experiments/claims.py --config={CONFIG.value} --seeds={','.join(SEEDS.value)}"
         today, machine = datetime.datetime.now(datetime.UTC).date(), f"{os.cpu_count()} cores"
         told = Provenance("Claims", command, code_version() or "unknown", today, seconds, machine)
         write(results, WORKDIR.value, told)
-        scope["get_figure"](seeds, f"{WORKDIR.value}/arms.png")
+        judged["get_figure"](seeds, f"{WORKDIR.value}/arms.png")
         for runs in seeds.values():
             for workdir in runs.values():  # each report shows the claims
                 write_json(workdir.path / "claims.json", [result.to_json() for result in results])

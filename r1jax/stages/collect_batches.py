@@ -20,8 +20,8 @@ from r1jax.data.stage_files import fingerprint
 from r1jax.metrics import Progress
 from r1jax.stages.context import RunContext
 from r1jax.stages.errors import Preempted
+from r1jax.workdir.identity import identity
 from r1jax.workdir.journal import Journal
-from r1jax.workdir.manifest import identity
 
 Json = Any
 # Of a stage that leaves data: what is done with samples that are there, and where a teacher stands.

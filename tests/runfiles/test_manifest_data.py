@@ -22,7 +22,7 @@ from r1jax.config import (
 from r1jax.workdir import Plan, Workdir, WorkdirError
 from r1jax.workdir import data_mark as marks
 from r1jax.workdir.data_mark import data_mark
-from r1jax.workdir.manifest import identity
+from r1jax.workdir.identity import identity
 
 TASK = DataConfig("task", name="sums", limit=10)
 COLLECTED = DataConfig("stage", name="collected")
