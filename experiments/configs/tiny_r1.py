@@ -11,14 +11,19 @@ What it shows
         all_scenarios_rl   GRPO on both, with the reward models helpful and safety in its last part
         student_base, student_distilled, student_rl
                            a quarter of the model: as pretrained, taught by samples of reasoning_rl, and by RL alone
-    cold_start_data and rejection_data are files that you may open and edit before the next stage takes them. No trace
-    in them was made by the generator: all are samples of the policy, kept when they pass the filters.
+    cold_start_data and rejection_data are files that you may open and edit before the next stage takes them. No sum in
+    them was worked out by the generator: all are samples of the policy, kept when they pass the filters. Answers to
+    small talk are the generator's, pairs and labels too.
+
+    In the last stage the reward models' scores rise and the accuracy stays. What the exact rule says of small talk
+    falls meanwhile (the benchmark's pass@1, from 0.56 to 0.48): the helpful model is right on 92 % of the pairs held
+    out, and the policy finds the rest. That is why the paper keeps preference rewards to the last steps.
 
 Command
     python experiments/run.py --config=experiments/configs/tiny_r1.py --workdir=runs/demo     (or: make demo)
 
 Time
-    See the table at its end: every stage says how long it took.
+    About 6 minutes on 2 cores; the table at its end says what each stage took.
 """
 
 from r1jax.config import (

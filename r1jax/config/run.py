@@ -109,20 +109,20 @@ class RunConfig:
 
     def of(self, name: str) -> RunConfig:
         """This run as the stage of that name sees it: with the model, weights and tokenizer of its student."""
-        wanted = self.stage(name).student
+        theirs = self.stage(name).student
         for student in self.students:
-            if student.name == wanted:
+            if student.name == theirs:
                 tokenizer = student.tokenizer or self.tokenizer
                 return dataclasses.replace(self, model=student.model, weights=student.weights, tokenizer=tokenizer)
         return self
 
     def sources(self, name: str) -> tuple[StageConfig, ...]:
         """The stages that a stage's result depends on, itself the last, in the config's order."""
-        wanted = {name}
+        names = {name}
         for stage in reversed(self.stages):
-            if stage.name in wanted:
-                wanted.update(references(stage))
-        return tuple(stage for stage in self.stages if stage.name in wanted)
+            if stage.name in names:
+                names.update(references(stage))
+        return tuple(stage for stage in self.stages if stage.name in names)
 
     def scoring(self) -> RunConfig:
         """This run with a score head on its model: what a stage sees that trains a reward model."""
