@@ -26,7 +26,6 @@ from r1jax.config import DistillConfig
 from r1jax.data.iterators import epochs
 from r1jax.data.packing import Arrays, unpack
 from r1jax.learn.jit import jit_score, place_batch
-from r1jax.learn.kl import adapted_coefficient
 from r1jax.learn.state import StepConfig, TrainState, state_shardings
 from r1jax.learn.steps import policy_step, score
 from r1jax.stages import distill_rollout as rollouts
@@ -36,6 +35,7 @@ from r1jax.stages.distill_teacher import Teacher, open_teacher
 from r1jax.stages.grading import render_one
 from r1jax.stages.policy_batch import packed, split
 from r1jax.stages.session import Session
+from r1jax.stages.updates import first_coefficient, update_on
 
 # Of an id that the teacher lacks, as the padding of a student's longer embedding: nats. Finite, as a gradient must be.
 NEVER = math.log(1e-9)
@@ -70,9 +70,7 @@ def run(stage: DistillConfig, run: RunContext) -> int:
         prompts = epochs(records, seed=run.seed_of(f"{stage.name}/data"), batch_size=stage.rollout_prompts)
         if "data" in session.extras:
             prompts.set_state(session.extras["data"])
-        kl_coefficient = stage.loss.kl_coefficient
-        if stage.loss.kl_target is not None:
-            kl_coefficient = session.extras.get("kl_coefficient", kl_coefficient)
+        kl_coefficient = first_coefficient(stage, session.extras)
         while not session.done:
             step = session.step
             rollout = rollouts.replay(step, run, stage)
@@ -84,22 +82,17 @@ def run(stage: DistillConfig, run: RunContext) -> int:
             else:
                 prompts.set_state(rollout.data_state)
             batches, figures = distill_batches(stage, step, rollout, run=run, state=session.state, scored_by=scored_by)
-            figures |= rollouts.figures(rollout, run) | {"kl_coefficient": kl_coefficient}
-            for number in range(stage.steps_per_rollout):
-                batch = batches[number % stage.minibatches]
-                metrics = session.update(batch | {"kl_coefficient": np.float32(kl_coefficient)})
-                session.log(metrics | figures if number == 0 else metrics)
-            extras = {"data": rollout.data_state}
-            if stage.loss.kl_target is not None:
-                extras["kl_coefficient"] = kl_coefficient = adapted_coefficient(
-                    kl_coefficient,
-                    float(metrics["kl"]),
-                    target=stage.loss.kl_target,
-                    num_sequences=len(rollout.completions),
-                    horizon=stage.loss.kl_horizon,
-                )
+            figures |= rollouts.figures(rollout, run)
+            kl_coefficient = update_on(
+                session,
+                stage,
+                batches,
+                figures,
+                kl_coefficient=kl_coefficient,
+                num_sequences=len(rollout.completions),
+            )
             session.log_samples(rollouts.sample_lines(rollout, run, run.config.logging.samples_per_step))
-            session.settle(extras)
+            session.settle({"data": rollout.data_state, "kl_coefficient": kl_coefficient})
         return session.result_step()
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from r1jax.config import GrpoConfig
 from r1jax.learn.jit import jit_score, place_batch
-from r1jax.learn.kl import adapted_coefficient
 from r1jax.learn.state import StepConfig, state_shardings
 from r1jax.learn.steps import policy_step, score
 from r1jax.stages import rollout as rollouts
@@ -20,6 +19,7 @@ from r1jax.stages.mixed_prompts import open_prompts
 from r1jax.stages.policy_batch import policy_batches
 from r1jax.stages.preference_rewards import PreferenceRewards
 from r1jax.stages.preference_session import PreferenceSession
+from r1jax.stages.updates import first_coefficient, update_on
 
 
 def run(stage: GrpoConfig, run: RunContext) -> int:
@@ -45,9 +45,7 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
         session.look_before_training()
         if "data" in session.extras:
             prompts.set_state(session.extras["data"])
-        kl_coefficient = stage.loss.kl_coefficient
-        if stage.loss.kl_target is not None:
-            kl_coefficient = session.extras.get("kl_coefficient", kl_coefficient)
+        kl_coefficient = first_coefficient(stage, session.extras)
         while not session.done:
             step = session.step
             rollout = rollouts.replay(step, run, stage)
@@ -60,23 +58,18 @@ def run(stage: GrpoConfig, run: RunContext) -> int:
             else:
                 prompts.set_state(rollout.data_state)
             batches, figures = policy_batches(stage, step, rollout, run=run, state=session.state, score=score_batch)
-            figures |= rollouts.figures(rollout, run) | {"kl_coefficient": kl_coefficient}
-            for number in range(stage.steps_per_rollout):
-                batch = batches[number % stage.minibatches]
-                metrics = session.update(batch | {"kl_coefficient": np.float32(kl_coefficient)})
-                session.log(metrics | figures if number == 0 else metrics)
-            extras = {"data": rollout.data_state}
-            if stage.loss.kl_target is not None:
-                extras["kl_coefficient"] = kl_coefficient = adapted_coefficient(
-                    kl_coefficient,
-                    float(metrics["kl"]),
-                    target=stage.loss.kl_target,
-                    num_sequences=len(rollout.completions),
-                    horizon=stage.loss.kl_horizon,
-                )
+            figures |= rollouts.figures(rollout, run)
+            kl_coefficient = update_on(
+                session,
+                stage,
+                batches,
+                figures,
+                kl_coefficient=kl_coefficient,
+                num_sequences=len(rollout.completions),
+            )
             session.log_samples(sample_lines(rollout.prompts, rollout.groups, run.config.logging.samples_per_step))
             refresh = stage.reference_refresh_every
             if stage.loss.needs_reference and refresh is not None and session.step % refresh == 0:
                 session.refresh_reference()
-            session.settle(extras)
+            session.settle({"data": rollout.data_state, "kl_coefficient": kl_coefficient})
         return session.result_step()
