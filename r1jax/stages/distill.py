@@ -32,6 +32,7 @@ from r1jax.stages import distill_rollout as rollouts
 from r1jax.stages.context import RunContext
 from r1jax.stages.distill_rollout import DistillRollout
 from r1jax.stages.distill_teacher import Teacher, open_teacher
+from r1jax.stages.edited_lines import named_line
 from r1jax.stages.grading import render_one
 from r1jax.stages.policy_batch import packed, split
 from r1jax.stages.session import Session
@@ -49,8 +50,9 @@ def run(stage: DistillConfig, run: RunContext) -> int:
     ConfigError where the teacher is none that can score the student's tokens.
     """
     records = run.load(stage.data)
-    for record in records:  # one that cannot be asked is found now, not when it is drawn
-        render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
+    for number, record in enumerate(records):  # one that cannot be asked is found now, not when it is drawn
+        with named_line(number, stage.data, run):
+            render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
     teacher = open_teacher(stage.teacher, run)
     longest = int(stage.max_new_tokens.largest)
     config = StepConfig(

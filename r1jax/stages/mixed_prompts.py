@@ -13,6 +13,7 @@ from r1jax.data.iterators import Epochs, epochs
 from r1jax.data.records import DataError, Record
 from r1jax.rewards.routing import set_of
 from r1jax.stages.context import RunContext
+from r1jax.stages.edited_lines import named_line
 from r1jax.stages.grading import render_one
 
 
@@ -86,9 +87,10 @@ def open_prompts(stage: GrpoConfig, run: RunContext) -> MixedPrompts:
 def _checked(data: DataConfig, stage: GrpoConfig, run: RunContext) -> Sequence[Record]:
     records = run.load(data)
     sets = [one.name for one in run.config.rewards.sets]
-    for record in records:
-        render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
-        set_of(record, sets)
+    for number, record in enumerate(records):
+        with named_line(number, data, run):
+            render_one(record, stage.template, run, max_prompt_tokens=stage.sampler.max_prompt_tokens)
+            set_of(record, sets)
     return records
 
 

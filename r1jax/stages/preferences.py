@@ -118,7 +118,8 @@ def _votes(
     judged_by = run.config.rewards.judge
     how = {
         "votes": stage.votes,
-        **{name: to_json(judged_by)[name] for name in ("model", "max_tokens", "temperature")},
+        "temperature": stage.vote_temperature,
+        **{name: to_json(judged_by)[name] for name in ("model", "max_tokens")},
     }
     return batches.each("votes", pairs, work, how=how, unit="prompt")
 

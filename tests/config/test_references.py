@@ -86,8 +86,9 @@ def test_a_data_set_can_be_taken_by_whoever_comes_later():
 
 
 def test_a_teacher_may_be_a_folder_or_a_stage_of_another_model():
-    for teacher in ("/models/large", "base"):
-        run(BASE, DistillConfig(name="rl", student="small", teacher=teacher, **TRAINING))
+    for teacher, sources in (("/models/large", ["rl"]), ("base", ["base", "rl"])):
+        whole = run(BASE, DistillConfig(name="rl", student="small", teacher=teacher, **TRAINING))
+        assert [stage.name for stage in whole.sources("rl")] == sources
 
 
 def test_a_stage_sees_the_model_of_its_student():
