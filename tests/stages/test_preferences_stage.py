@@ -192,6 +192,18 @@ def test_the_run_s_judge_votes_in_both_orders_and_a_pair_without_votes_is_droppe
     assert {(one["model"], one.get("temperature")) for one in judge.requests[1:]} == {("judge-7b", 1.0)}
 
 
+def test_votes_at_another_temperature_are_cast_again(tmp_path):
+    pytest.importorskip("httpx2", reason="pip install 'r1jax[judge]'")
+    asked = []
+    for temperature in (1.0, 1.0, 0.5):
+        (tmp_path / "pairs" / "data.jsonl").unlink(missing_ok=True)
+        with server.JudgeServer(likes_words) as judge:
+            run_on_one(judged(judge.url, votes=2, vote_temperature=temperature), str(tmp_path))
+        asked.append({one.get("temperature") for one in judge.requests})
+    assert asked[1] == set()  # the same votes are taken from disk
+    assert 0.5 in asked[2]
+
+
 def test_a_judge_that_goes_down_is_an_error_and_its_votes_are_kept(tmp_path):
     pytest.importorskip("httpx2", reason="pip install 'r1jax[judge]'")
     with server.JudgeServer(likes_words) as judge:
