@@ -90,23 +90,6 @@ class RuleVotes:
         return float(value)
 
 
-def mean(votes: Sequence[Json]) -> float | None:
-    """The mean of the votes, None where all votes of an order are missing: then a liking for a place would decide.
-
-    Where single ones are missing each order still counts as much as it was asked.
-    """
-    orders: dict[bool, list[float | None]] = {}
-    for vote in votes:
-        orders.setdefault(vote["swapped"], []).append(vote["value"])
-    total = 0.0
-    for values in orders.values():
-        known = [value for value in values if value is not None]
-        if not known:
-            return None
-        total += len(values) * sum(known) / len(known)
-    return total / len(votes) if votes else None
-
-
 def _must_answer(ask: Ask, name: str) -> Ask:
     """`ask`, which raises UserError where none of the first questions gets through."""
     answered = False

@@ -19,12 +19,12 @@ from r1jax.config.serialize import to_json
 from r1jax.data import stage_files
 from r1jax.data.filters import Count, Report
 from r1jax.data.records import DataError, Record, require
-from r1jax.rewards.judge.votes import Pair
+from r1jax.rewards.judge.votes import Pair, mean_vote
 from r1jax.stages.collect_batches import Batches, Part
 from r1jax.stages.collect_policy import Policy
 from r1jax.stages.collect_records import Dropped, with_turn
 from r1jax.stages.context import RunContext
-from r1jax.stages.preference_votes import Voter, mean, voter
+from r1jax.stages.preference_votes import Voter, voter
 from r1jax.text.answers import after_thinking
 from r1jax.workdir.files import write_json, write_lines
 
@@ -138,7 +138,7 @@ def _preferred(
     for prompt, group, pairs, cast in zip(prompts, groups, candidates, votes, strict=True):
         found = []
         for (first, second), of_pair in zip(pairs, cast, strict=True):
-            delta = mean(of_pair)
+            delta = mean_vote([(vote["swapped"], vote["value"]) for vote in of_pair])
             if delta is None:
                 reason = next(vote["reason"] for vote in of_pair if vote["value"] is None)
                 unvoted.add(_name(stage, prompt, first, second), str(reason))

@@ -139,18 +139,9 @@ def judge_pairs(ask: Ask, pairs: Sequence[Pair], *, votes: int, seed: int) -> li
 
 
 def score_of(preference: Preference) -> float | None:
-    """WON, TIED or LOST by the mean of the votes, each order counting half; None where an order has no vote.
-
-    So a liking for a place cancels also where a vote is missing.
-    """
-    means = []
-    for swapped in (False, True):
-        values = [vote.value for vote in preference.votes if vote.swapped is swapped and vote.value is not None]
-        if not values:
-            return None
-        means.append(sum(values) / len(values))
-    mean = sum(means)
-    return WON if mean > 0 else LOST if mean < 0 else TIED
+    """WON, TIED or LOST by the mean of the votes; None where an order has no vote (votes.mean_vote)."""
+    mean = preference.mean
+    return None if mean is None else WON if mean > 0 else LOST if mean < 0 else TIED
 
 
 def figures(judged: Sequence[Judged], *, resamples: int, seed: int) -> dict[str, Any]:

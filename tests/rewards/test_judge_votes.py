@@ -7,7 +7,7 @@ import pytest
 
 from r1jax.chat_client import ChatClient, Endpoint, NoReply, Sampling, http_client
 from r1jax.rewards.judge.ask import ASKED, of_endpoint, of_model
-from r1jax.rewards.judge.votes import SCALE, Pair, Preference, Vote, preference, preferences
+from r1jax.rewards.judge.votes import SCALE, Pair, Preference, Vote, mean_vote, preference, preferences
 
 GOOD, BAD = "<think>bad bad</think>A good answer.", "<think>good good</think>A bad answer."
 
@@ -62,8 +62,25 @@ def test_a_liking_for_the_place_and_one_for_the_answer_add_up():
 def test_votes_turn_back_and_average():
     votes = (Vote(False, "A>>B"), Vote(True, "A>B"), Vote(True, "B>>A"), Vote(False, None, "down"))
     assert [vote.value for vote in votes] == [2, -1, 2, None]
-    assert Preference(votes).mean == 1.0
+    assert Preference(votes).mean == 1.25  # 2 in the one order, 0.5 in the other
     assert Preference(votes[3:]).mean is None
+
+
+@pytest.mark.parametrize(
+    ("first", "swapped", "expected"),
+    [
+        ([2, 2], [1, 1], 1.5),
+        ([2, 1], [1], 4 / 3),  # three votes: their mean
+        ([2, None], [0, 0], 1.0),  # each order counts as much as it was asked
+        ([2, 2], [None, None], None),  # the first place alone may have been liked
+        ([None], [None], None),
+        ([2], [], 2.0),  # a single vote was asked for
+        ([], [], None),
+    ],
+)
+def test_the_mean_of_votes_is_that_of_both_orders(first, swapped, expected):
+    votes = [(False, value) for value in first] + [(True, value) for value in swapped]
+    assert mean_vote(votes) == (None if expected is None else pytest.approx(expected))
 
 
 def test_the_orders_are_drawn_from_seed_and_pair():
@@ -104,7 +121,7 @@ def test_a_vote_that_cannot_be_read_is_asked_again_and_then_missing():
     missing = [vote for vote in found.votes if vote.swapped]
     assert [vote.label for vote in missing] == [None, None]
     assert all(vote.reason == "no verdict in 3 replies" for vote in missing)
-    assert found.mean == 1.0
+    assert found.mean is None  # one order has no vote
 
 
 def test_all_votes_missing_is_no_preference():
@@ -157,7 +174,7 @@ def test_votes_over_http_are_asked_at_once_and_a_failure_is_a_missing_vote(monke
             found = preferences(of_endpoint(client, Sampling(64, temperature=0.7)), pairs)
         assert 1 < judge.most_at_once <= 8
         assert {request["temperature"] for request in judge.requests} == {0.7}
-    assert [one.mean for one in found] == [2.0, 2.0, None, 2.0]
+    assert [one.mean for one in found] == [2.0, None, None, 2.0]  # of the second pair one order is missing
     assert [sum(vote.value is None for vote in one.votes) for one in found] == [0, 2, 4, 0]
     assert "HTTP 500" in found[2].votes[0].reason
 

@@ -16,7 +16,6 @@ from r1jax.data.records import DataError
 from r1jax.errors import UserError
 from r1jax.rewards.judge.reward import GREETING
 from r1jax.stages.context import open_context
-from r1jax.stages.preference_votes import mean
 from r1jax.text.answers import after_thinking
 from r1jax.workdir import Workdir
 from r1jax.workdir.journal import Journal
@@ -154,23 +153,6 @@ def judged(url: str, **changes):
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     monkeypatch.setattr(http_client, "FIRST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.mark.parametrize(
-    ("first", "swapped", "expected"),
-    [
-        ([2, 2], [1, 1], 1.5),
-        ([2, 1], [1], 4 / 3),  # three votes: their mean
-        ([2, None], [0, 0], 1.0),  # each order counts as much as it was asked
-        ([2, 2], [None, None], None),  # the first place alone may have been liked
-        ([None], [None], None),
-        ([2], [], 2.0),  # a single vote was asked for
-    ],
-)
-def test_the_preference_of_a_pair_is_that_of_both_orders(first, swapped, expected):
-    votes = [{"swapped": False, "value": value} for value in first]
-    votes += [{"swapped": True, "value": value} for value in swapped]
-    assert mean(votes) == (None if expected is None else pytest.approx(expected))
 
 
 def test_the_run_s_judge_votes_in_both_orders_and_a_pair_without_votes_is_dropped(tmp_path):

@@ -60,9 +60,24 @@ class Preference:
 
     @property
     def mean(self) -> float | None:
-        """In [-2, 2], above 0 for the first completion; None where no vote came."""
-        values = [vote.value for vote in self.votes if vote.value is not None]
-        return sum(values) / len(values) if values else None
+        """In [-2, 2], above 0 for the first completion; None as `mean_vote` says."""
+        return mean_vote([(vote.swapped, vote.value) for vote in self.votes])
+
+
+def mean_vote(votes: Sequence[tuple[bool, float | None]]) -> float | None:
+    """The mean of votes, each whether its pair was swapped and its value (None: missing) in favour of the first.
+
+    Where single ones are missing each order still counts as much as it was asked. None where all votes of an order
+    are: then a liking for a place would decide; also where there are no votes.
+    """
+    total = 0.0
+    for order in {swapped for swapped, _ in votes}:
+        asked = [value for swapped, value in votes if swapped is order]
+        known = [value for value in asked if value is not None]
+        if not known:
+            return None
+        total += len(asked) * sum(known) / len(known)
+    return total / len(votes) if votes else None
 
 
 def preference(ask: Ask, question: str, first: str, second: str, votes: int = 4, seed: int = 0) -> Preference:
