@@ -20,7 +20,6 @@ from r1jax.config import check
 from r1jax.launch import one_line_errors, prepare_jax
 from r1jax.report import page
 from r1jax.workdir import Workdir
-from r1jax.workdir.code_version import code_version
 from r1jax.workdir.files import write_json
 
 CONFIG = flags.DEFINE_string("config", None, "config file with get_runs and CLAIMS", required=True)
@@ -48,7 +47,8 @@ def main() -> None:
         results = assess(judged["get_claims"](), seeds)
         command = f"python experiments/claims.py --config={CONFIG.value} --seeds={','.join(SEEDS.value)}"
         today, machine = datetime.datetime.now(datetime.UTC).date(), f"{os.cpu_count()} cores"
-        told = Provenance("Claims", command, code_version() or "unknown", today, seconds, machine)
+        commits = sorted({str(workdir.commit()) for runs in seeds.values() for workdir in runs.values()})
+        told = Provenance("Claims", command, ", ".join(commits), today, seconds, machine)
         write(results, WORKDIR.value, told)
         judged["get_figure"](seeds, f"{WORKDIR.value}/arms.png")
         for runs in seeds.values():

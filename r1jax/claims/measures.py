@@ -27,13 +27,6 @@ def at_the_start(run: str, stage: str, metric: str, *, first: int = 1) -> Figure
     return lambda runs: float(np.mean([value for _, value in _series(_run(runs, run), stage, metric)[:first]]))
 
 
-def steps_to(run: str, stage: str, metric: str, level: float, *, otherwise: float) -> Figure:
-    """The first step whose value of a metric is at `level` or above; `otherwise` where none is."""
-    return lambda runs: float(
-        next((step for step, value in _series(_run(runs, run), stage, metric) if value >= level), otherwise)
-    )
-
-
 def mean_over_steps(run: str, stage: str, metric: str) -> Figure:
     """The mean over all values of a metric: of an accuracy, how early it was high."""
     return lambda runs: float(np.mean([value for _, value in _series(_run(runs, run), stage, metric)]))

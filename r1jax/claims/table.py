@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from etils import epath
 
-from r1jax.claims.claim import CONFIDENCE, Claim, Result
+from r1jax.claims.claim import CONFIDENCE, Result
 from r1jax.workdir.files import write_atomic, write_json
 
 _ORDER = ("shown", "unchanged", "not shown", "against")
@@ -33,18 +33,6 @@ class Provenance:
     date: datetime.date
     seconds: Mapping[str, float]
     machine: str
-
-
-def registered(claims: Sequence[Claim]) -> str:
-    """The claims as they are written down before they are measured: a line each, for a docstring or a page."""
-    lines = []
-    for claim in claims:
-        expected = claim.kind
-        if claim.margin is not None:
-            unit = " points" if claim.share else ""
-            expected += f" within {_number(claim.margin, claim.share).lstrip('+')}{unit}"
-        lines.append(f"{claim.name}: {claim.text} [{expected}]")
-    return "\n".join(lines)
 
 
 def write(results: Sequence[Result], folder: epath.PathLike, provenance: Provenance) -> None:
@@ -72,7 +60,7 @@ def markdown(results: Sequence[Result], provenance: Provenance) -> str:
         "t-interval of the difference excludes 0; *unchanged*: the interval lies within the margin; *against*: the "
         "opposite is shown.",
         "",
-        f"| claim | paper | here: with against without | {CONFIDENCE:.0%} interval | seeds | verdict |",
+        f"| claim | expected | paper | here: with against without | {CONFIDENCE:.0%} interval | verdict |",
         "| --- | --- | --- | --- | --- | --- |",
         *(_row(result) for result in results),
     ]
@@ -88,11 +76,12 @@ def markdown(results: Sequence[Result], provenance: Provenance) -> str:
 
 def _row(result: Result) -> str:
     claim, (low, high) = result.claim, result.interval
-    interval = f"[{_number(low, claim.share)}, {_number(high, claim.share)}]"
+    expected = claim.kind
     if claim.margin is not None:
-        interval += f", margin {_number(claim.margin, claim.share).lstrip('+')}"
+        expected += f" within {_number(claim.margin, claim.share).lstrip('+')}{' points' if claim.share else ''}"
+    interval = f"[{_number(low, claim.share)}, {_number(high, claim.share)}]"
     verdict = result.verdict if result.verdict in ("shown", "unchanged") else f"**{result.verdict}**"
-    cells = [claim.text, claim.paper or "-", result.ours, interval, str(len(result.pairs)), verdict]
+    cells = [claim.text, expected, claim.paper or "-", result.ours, interval, verdict]
     return f"| {' | '.join(map(_cell, cells))} |"
 
 

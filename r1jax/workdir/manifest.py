@@ -178,6 +178,11 @@ class Workdir:
             raise WorkdirError(f"{self.path}: expected stage {name} to be done, found {entry['status']}")
         return entry["outputs"]
 
+    def commit(self) -> str | None:
+        """The commit of the code that wrote the manifest last; None where there is none to name."""
+        manifest = read_json(self.path / "manifest.json")
+        return None if manifest is None else manifest.get("commit")
+
     def write_summary(self, name: str, values: Mapping[str, Any]) -> None:
         """Sets what summary.json says about the stage: {"stages": {name: values}}."""
         summary = self.summary()

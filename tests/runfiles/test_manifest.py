@@ -68,6 +68,13 @@ def test_the_same_run_again_skips_what_is_done_resumes_what_is_not_and_starts_th
     assert again.entry("base")["error"] is None
 
 
+def test_the_code_that_ran_is_named(tmp_path, monkeypatch):
+    assert Workdir(tmp_path).commit() is None
+    monkeypatch.setattr("r1jax.workdir.manifest.code_version", lambda: "0123abc")
+    finished(tmp_path)
+    assert Workdir(tmp_path).commit() == "0123abc"
+
+
 def test_planning_writes_nothing(tmp_path):
     Workdir(tmp_path / "run").plan(RUN, "zero")
     assert not (tmp_path / "run").exists()
