@@ -212,7 +212,8 @@ def _data_sample(record: Mapping[str, Any], limit: int) -> Sample:
         ("sample", lineage.get("sample")),
         ("tokens", lineage.get("num_tokens")),
         ("pass rate", lineage.get("pass_rate")),
-        ("refined by", lineage.get("refined")),
+        ("refined", lineage.get("refined")),
+        ("refined by", lineage.get("refined_by")),
     ]
     return Sample(
         source="data",

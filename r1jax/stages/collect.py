@@ -47,10 +47,10 @@ def run(stage: CollectConfig, run: RunContext) -> dict[str, Any]:
     questions = wrapped(stage, run, prompts)
     with contextlib.ExitStack() as stack:
 
-        def teacher(settings: TeacherConfig) -> Teacher:
-            return stack.enter_context(Teacher(stage, run, settings))
+        def teacher(settings: TeacherConfig, field: str) -> Teacher:
+            return stack.enter_context(Teacher(stage, run, settings, field))
 
-        writer = Policy(stage, run) if stage.teacher is None else teacher(stage.teacher)
+        writer = Policy(stage, run) if stage.teacher is None else teacher(stage.teacher, "teacher")
         batches = stack.enter_context(Batches(stage, run, size=stage.batch_prompts, origin=writer.lineage))
 
         def sample(batch: Sequence[Json], first: int, part: Part) -> list[Json]:
@@ -75,7 +75,8 @@ def run(stage: CollectConfig, run: RunContext) -> dict[str, Any]:
                 records = funnel.filter(records, stage.filters)
             else:
                 records = funnel.filter(records, before_refinement(stage.filters))
-                refiner = writer if stage.refine.teacher is None else teacher(stage.refine.teacher)
+                other = stage.refine.teacher
+                refiner = writer if other is None else teacher(other, "refine.teacher")
                 refined, counts = refine(records, stage, run, batches, refiner)
                 records = funnel.filter(funnel.add(counts, refined), after_refinement(stage.filters))
             general = general_records(stage, run, batches, writer, funnel, writer.lineage)

@@ -30,13 +30,14 @@ class Teacher:
     answer is a UserError, and costs nothing that was journalled before.
     """
 
-    def __init__(self, stage: CollectConfig, run: RunContext, settings: TeacherConfig):
+    def __init__(self, stage: CollectConfig, run: RunContext, settings: TeacherConfig, field: str = "teacher"):
+        """`field`: of the stage, where the settings stand."""
         drawn_by = {"sampling": stage.sampling}
         if stage.refine is not None:
             drawn_by["refine.sampling"] = stage.refine.sampling
-        for field, sampling in drawn_by.items():
-            check(sampling.top_k is None, f"{stage.name}.{field}.top_k", "None for a teacher", sampling.top_k)
-        self._stage, self._run = stage, run
+        for name, sampling in drawn_by.items():
+            check(sampling.top_k is None, f"{stage.name}.{name}.top_k", "None for a teacher", sampling.top_k)
+        self._stage, self._run, self._field = stage, run, field
         self.lineage = {"checkpoint": settings.model, "step": None}
         self._client = ChatClient(endpoint(settings))
         self._greeted = False
@@ -87,7 +88,7 @@ class Teacher:
 
     def _asked(self, texts: Sequence[str], sampling: SamplingConfig, seed: int) -> list[Reply | ChatError]:
         if not self._greeted:
-            greet(self._client, f"{self._stage.name}.teacher.url")
+            greet(self._client, f"{self._stage.name}.{self._field}.url")
             self._greeted = True
         conversations = [[{"role": "user", "content": text}] for text in texts]
         how = Sampling(sampling.max_new_tokens, sampling.temperature, sampling.top_p, seed)

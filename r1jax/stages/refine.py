@@ -171,7 +171,7 @@ def _by_model(
                 states[index][part_of_turn] = reply["text"]
                 states[index]["done"].append(step)
         states = [one for index, one in enumerate(states) if index not in failed]
-    return [_put_together(one, stage) for one in states]
+    return [_put_together(one, stage, writer.lineage) for one in states]
 
 
 STEPS: dict[str, tuple[Callable[[str, str, str], str], str]] = {
@@ -197,12 +197,12 @@ def mixed(state: Json, stage: CollectConfig) -> bool:
     return share < (MIXED_BELOW if least is None else least)
 
 
-def _put_together(state: Json, stage: CollectConfig) -> Record:
+def _put_together(state: Json, stage: CollectConfig, writer: Json) -> Record:
     record, done = state["record"], state["done"]
     if not done:
         return {**record, "lineage": {**record["lineage"], "refined": []}}
     response = asking.turn(state["thinking"], state["summary"], stage.template.forced_prefix)
-    lineage = {**record["lineage"], "refined": done}
+    lineage = {**record["lineage"], "refined": done, "refined_by": writer["checkpoint"]}
     if "summary" in (STEPS[step][1] for step in done):
         lineage["truncated"] = False  # what was cut had no summary, or half of one
     return {**record, "response": response, "lineage": lineage}

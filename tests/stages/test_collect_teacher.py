@@ -281,7 +281,17 @@ def test_what_another_teacher_has_refined_is_not_taken_for_its_own(tmp_path):
         run_on_one(refined_by("editor-2"), str(tmp_path / "run"))
         asked = asked_of(teacher)
     assert {body["model"] for body in asked} == {"editor-2"}  # what was sampled is kept
+    lineages = [record["lineage"] for record in lines(tmp_path / "run" / "data" / "data.jsonl")]
+    assert {(one["checkpoint"], one["refined_by"]) for one in lineages} == {("teacher-70b", "editor-2")}
     assert sum("Write the thinking anew" in body["messages"][0]["content"] for body in asked) == 6
+
+
+def test_a_second_teacher_out_of_reach_is_named_by_its_own_field(tmp_path):
+    nobody = TeacherConfig(url="http://127.0.0.1:1/v1", model="editor", tries=1, timeout_seconds=5.0)
+    with server.JudgeServer(greeted(refines)) as teacher:
+        config = taught(tmp_path, teacher.url, samples=1, refine=RefineConfig(by="teacher", teacher=nobody))
+        with pytest.raises(UserError, match=r"data\.refine\.teacher\.url: expected an endpoint that answers"):
+            run_on_one(config, str(tmp_path / "run"))
 
 
 def test_a_question_with_half_of_a_surrogate_pair_is_collected(tmp_path):
