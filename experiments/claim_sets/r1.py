@@ -264,6 +264,14 @@ def get_claims() -> tuple[Claim, ...]:
             "falls",
         ),
         Claim(
+            "search_at_equal_tokens",
+            "so it is where only the tokens that are drawn count",
+            "",
+            paired(left("tree_search", "search_accuracy"), left("tree_search", "majority_at_tokens_accuracy")),
+            "falls",
+            note="the most that caches could do for the search: all that it reads, values among it, is free",
+        ),
+        Claim(
             "self_search_falls_short",
             "three rounds of search and training end below GRPO at equal FLOPs",
             "iterated self-search did not improve, without figures",

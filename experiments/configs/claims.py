@@ -30,6 +30,7 @@ Claims
     process_rl_accuracy     GRPO with the process reward ends at a lower accuracy than with the rule [falls]
     process_rl_score        though its score by that model rises [rises]
     search_at_equal_flops   tree search guided by values is right less often than majority vote at equal FLOPs [falls]
+    search_at_equal_tokens  so it is where only the tokens that are drawn count [falls]
     self_search_falls_short three rounds of search and training end below GRPO, which has cost fewer FLOPs [falls]
 
 Command

@@ -128,7 +128,7 @@ def value_lines(record: dict, found: Json, stage: SearchConfig, made_by: dict) -
 
 
 def figures(found: Sequence[Json], stage: SearchConfig, run: RunContext) -> dict[str, Any]:
-    """What the searches came to, and their rivals at equal FLOPs; accuracies with 95 % intervals over the prompts.
+    """What the searches came to, and their rivals at equal cost; accuracies with 95 % intervals over the prompts.
 
     A solution that could not be graded is passed over; a prompt without an answer is wrong.
     """
@@ -140,15 +140,17 @@ def figures(found: Sequence[Json], stage: SearchConfig, run: RunContext) -> dict
         ]
     }
     if stage.compare:
-        pools["majority"] = [_paid(prompt, ("flops",)) for prompt in found]
-        pools["best_of_n"] = [_paid(prompt, ("flops", "value_flops")) for prompt in found]
+        pools["majority"] = [_paid(prompt, ("flops",), "flops") for prompt in found]
+        pools["majority_at_tokens"] = [_paid(prompt, ("tokens",), "generated") for prompt in found]
+        pools["best_of_n"] = [_paid(prompt, ("flops", "value_flops"), "flops") for prompt in found]
     shares: dict[str, list[float]] = {
         "search": [_best(pool) for pool in pools["search"]],
         "search_vote": _voted(pools["search"], run, weighted=True),
         "search_any": [float(any(one["right"] for one in pool)) for pool in pools["search"]],
     }
     if stage.compare:
-        shares["majority"] = _voted(pools["majority"], run, weighted=False)
+        for name in ("majority", "majority_at_tokens"):
+            shares[name] = _voted(pools[name], run, weighted=False)
         shares["best_of_n"] = [_best(pool) for pool in pools["best_of_n"]]
         shares["weighted_majority"] = _voted(pools["best_of_n"], run, weighted=True)
         shares["sample"] = [float(np.mean([one["right"] for one in pool] or [0.0])) for pool in pools["majority"]]
@@ -158,9 +160,11 @@ def figures(found: Sequence[Json], stage: SearchConfig, run: RunContext) -> dict
     for (name, values), interval in zip(shares.items(), ends, strict=True):
         told[f"{name}_accuracy"] = float(np.mean(values))
         told[f"{name}_accuracy_interval"] = [float(end) for end in interval]
+    for name, pool in pools.items():
+        if name != "search":
+            told[f"{name}_samples"] = float(np.mean([len(group) for group in pool]))
     for name in ("majority", "best_of_n") if stage.compare else ():
-        told[f"{name}_samples"] = float(np.mean([len(pool) for pool in pools[name]]))
-        told[f"{name}_flops"] = float(np.mean([sum(one["cost"] for one in pool) for pool in pools[name]]))
+        told[f"{name}_flops"] = float(np.mean([sum(one["cost"] for one in group) for group in pools[name]]))
     for name in ("prefilled", "generated", "scored"):
         told[f"{name}_tokens"] = float(np.mean([prompt["spent"][name] for prompt in found]))
     told["flops"] = float(np.mean([prompt["spent"]["flops"] for prompt in found]))
@@ -175,10 +179,10 @@ def figures(found: Sequence[Json], stage: SearchConfig, run: RunContext) -> dict
     return told
 
 
-def _paid(prompt: Json, kinds: Sequence[str]) -> list[Json]:
-    """The independent samples that the FLOPs of the prompt's search pay for, less those that were not graded."""
+def _paid(prompt: Json, kinds: Sequence[str], budget: str) -> list[Json]:
+    """The independent samples that cost no more than the prompt's search has spent, less those that were not graded."""
     samples = [one | {"cost": sum(one[kind] for kind in kinds)} for one in prompt["rivals"]]
-    paid = samples[: affordable([one["cost"] for one in samples], prompt["spent"]["flops"])]
+    paid = samples[: affordable([one["cost"] for one in samples], prompt["spent"][budget])]
     return [one for one in paid if one["right"] is not None]
 
 

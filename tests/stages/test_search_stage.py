@@ -80,10 +80,12 @@ def test_the_figures_are_those_of_the_search_and_of_its_rivals_at_equal_flops(se
     assert told["search_vote_accuracy"] <= told["search_any_accuracy"]
     assert told["expansions"] >= 1
     assert told["majority_samples"] >= told["best_of_n_samples"] >= 1
+    assert told["majority_samples"] >= told["majority_at_tokens_samples"] >= 1
     assert 0 < told["majority_flops"] <= told["flops"]  # one sample costs less than such a search
     assert 0 < told["best_of_n_flops"] <= told["flops"]
     assert told["majority_flops"] > 0.8 * told["flops"]  # and all that the budget holds are drawn
-    for name in ("search", "search_vote", "search_any", "majority", "best_of_n", "weighted_majority", "sample"):
+    compared = ("majority", "majority_at_tokens", "best_of_n", "weighted_majority", "sample")
+    for name in ("search", "search_vote", "search_any", *compared):
         low, high = told[f"{name}_accuracy_interval"]
         assert 0 <= low <= told[f"{name}_accuracy"] + 1e-9
         assert told[f"{name}_accuracy"] <= high + 1e-9 <= 1 + 1e-9
@@ -259,7 +261,7 @@ def rival(answer, right, value, flops=4.0):
 
 
 def searched_prompt(solutions, rivals):
-    spent = {"prefilled": 1, "generated": 2, "scored": 3, "flops": 12.0}
+    spent = {"prefilled": 1, "generated": 7, "scored": 3, "flops": 12.0}
     return {"solutions": solutions, "prefixes": [], "spent": spent, "rivals": rivals} | {
         "expansions": 1,
         "rounds": 1,
@@ -284,6 +286,7 @@ def test_figures_by_hand():
                 solution("7", None, 0.9),
             ],
             # 12 FLOPs pay for 3 samples at 4, of which two say 5, and for 2 that are scored at 4 + 2: 7 is best.
+            # 7 tokens are 2 samples of 3: a tie.
             [rival("5", True, 0.2), rival("7", False, 0.7), rival("5", True, 0.3), rival("7", False, 0.9)],
         ),
         # Nothing whole: the cut one answers. One sample, where not even that is paid for.
@@ -293,9 +296,10 @@ def test_figures_by_hand():
     assert told["search_accuracy"] == 0.5
     assert told["search_vote_accuracy"] == told["search_any_accuracy"] == 1.0
     assert told["majority_accuracy"] == 1.0
+    assert told["majority_at_tokens_accuracy"] == (0.5 + 1) / 2
     assert told["best_of_n_accuracy"] == told["weighted_majority_accuracy"] == 0.5
     assert told["sample_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
-    assert (told["majority_samples"], told["best_of_n_samples"]) == (2.0, 1.5)
+    assert [told[f"{name}_samples"] for name in ("majority", "majority_at_tokens", "best_of_n")] == [2.0, 1.5, 1.5]
     assert (told["majority_flops"], told["best_of_n_flops"]) == ((12 + 50) / 2, (12 + 52) / 2)
     assert (told["unfinished_share"], told["masked_solutions"]) == (0.5, 1)
 
