@@ -9,7 +9,7 @@ What it shows
     one language, and the share of words in the prompt's language drifts, as the paper reports of R1-Zero.
 
 Command
-    python experiments/run.py --config=experiments/configs/tiny_zero.py --workdir=runs/demo     (or: make demo)
+    python experiments/run.py --config=experiments/configs/tiny_zero.py --workdir=runs/tiny_zero
 
 Time
     About 5 minutes on 2 cores. The recipe of the two stages is written beside their fields.
