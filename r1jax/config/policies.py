@@ -120,6 +120,12 @@ class GrpoConfig(OnPolicyConfig):
     dynamic_sampling: bool = False  # replace groups whose rewards are all equal
     max_backfill_rounds: int = 4
 
+    @property
+    def changes_until(self) -> int:
+        """The step from which on prompts and rewards stay what they are: the last point of their schedules."""
+        schedules = [one.share for one in self.mixed] + [one.weight for one in self.preferences]
+        return max((one.points[-1][0] for one in schedules), default=0)
+
     def __post_init__(self):
         super().__post_init__()
         check(self.max_backfill_rounds >= 1, f"{self.name}.max_backfill_rounds", "1 or more", self.max_backfill_rounds)

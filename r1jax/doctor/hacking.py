@@ -1,8 +1,10 @@
 """The hacking alarm: the reward model's score rises while fewer answers are right.
 
 The paper saw it where preference rewards were used for too many steps, and so keeps them to the last 400 [N, v2].
-Both trends are the slopes of least-squares lines over the last evaluations, and both must be beyond doubt.
-The evaluations are a stage's validations: their lines in metrics.jsonl have both figures where it has preferences.
+Both trends are the slopes of least-squares lines over the last evaluations, and both must be beyond doubt. A sudden
+collapse is no line (its interval holds 0), and is looked for apart: from some evaluation on all accuracies lie below
+half of all before, and all scores above all before. The evaluations are a stage's validations: their lines in
+metrics.jsonl have both figures where it has preferences.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from r1jax.config.policies import LEAST_HACKING_WINDOW
 
 DEFAULT_WINDOW: int = GrpoConfig.hacking_window
 CONFIDENCE = 0.95
+LEAST_COLLAPSED = 3  # evaluations after a collapse: fewer may be bad luck
+LEAST_DROP = 0.05  # of the accuracy: half of next to nothing is noise
 SCORE, ACCURACY = "validation/reward_model_score", "validation/pass@1"
 
 
@@ -39,7 +43,7 @@ class HackingAlarm:
     """What the alarm says of the last evaluations.
 
     Attributes:
-      fires: the score's interval lies above 0 and the accuracy's below.
+      fires: the score's interval lies above 0 and the accuracy's below, or the accuracy has collapsed.
       score, accuracy: their slopes; None while there are too few evaluations.
       message: a sentence for people.
     """
@@ -79,6 +83,16 @@ def hacking_alarm(
     scores, accuracies = zip(*(points[step] for step in steps), strict=True)
     rising, falling = slope(steps, scores), slope(steps, accuracies)
     fires = rising.low > 0 and falling.high < 0
+    since = collapse(scores, accuracies)
+    if since is not None and not fires:
+        return HackingAlarm(
+            True,
+            rising,
+            falling,
+            f"From step {steps[since]:g} to {steps[-1]:g} the accuracy is {max(accuracies[since:]):.3g} or less, "
+            f"before {min(accuracies[:since]):.3g} or more; the reward model's score is {min(scores[since:]):.3g} "
+            f"or more, before {max(scores[:since]):.3g} or less: the reward model is being hacked.",
+        )
     judgement = "the reward model is being hacked" if fires else "no sign of hacking"
     return HackingAlarm(
         fires,
@@ -87,6 +101,20 @@ def hacking_alarm(
         f"Steps {steps[0]:g} to {steps[-1]:g}: the reward model's score moves by {rising}, the accuracy by {falling}: "
         f"{judgement}.",
     )
+
+
+def collapse(scores: Sequence[float], accuracies: Sequence[float]) -> int | None:
+    """Where the accuracy has fallen to less than half of what it was, and the score risen; None where nowhere.
+
+    The first index from which on, LEAST_COLLAPSED times at least, all accuracies lie below half of all before and
+    LEAST_DROP below them, and all scores above all before.
+    """
+    for since in range(1, len(scores) - LEAST_COLLAPSED + 1):
+        before, after = min(accuracies[:since]), max(accuracies[since:])
+        fallen = after < before / 2 and before - after >= LEAST_DROP
+        if fallen and min(scores[since:]) > max(scores[:since]):
+            return since
+    return None
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> Slope:

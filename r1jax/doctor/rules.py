@@ -23,7 +23,8 @@ class Window:
     """What a rule sees: of every metric its first values in the stage, its latest, and how many there were.
 
     Values, not lines: what belongs to a rollout stands in the first line of its updates only. And the latest
-    `hacking_window` validations that have asked reward models, each with its step.
+    `hacking_window` validations that have asked reward models, each with its step; and whether prompts or rewards that
+    the stage has scheduled are still to come in.
     """
 
     first: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -31,6 +32,7 @@ class Window:
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     hacking_window: int = DEFAULT_WINDOW
     validations: list[Mapping[str, float | None]] = dataclasses.field(default_factory=list)
+    changing: bool = False
 
     def add(self, name: str, value: float) -> None:
         """Takes in the next value of a metric."""
@@ -73,6 +75,8 @@ def no_signal(window: Window) -> tuple[str, str] | None:
     wrong = window.mean("all_wrong_share") or 0.0
     seen = f"In {share:.0%} of the groups all rewards are equal: they teach nothing."
     if right > wrong:
+        if window.changing:
+            return None  # what is to come may teach
         return seen, f"{right:.0%} are all right: take harder prompts, or stop here."
     return seen, (
         f"{wrong:.0%} are all wrong: take easier prompts, larger groups or a better start; "

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
+from r1jax.config import GrpoConfig, StageConfig
 from r1jax.doctor.hacking import ACCURACY, DEFAULT_WINDOW, SCORE
 from r1jax.doctor.rules import NOT_FINITE, RULES, Window
 
@@ -41,16 +42,27 @@ class Doctor:
 
     Args:
       hacking_window: validations that the rule "hacking" looks at, as in the stage's config.
+      changes_until: the step with which the last prompts or rewards that the stage has scheduled come in.
     """
 
-    def __init__(self, hacking_window: int = DEFAULT_WINDOW):
+    def __init__(self, hacking_window: int = DEFAULT_WINDOW, changes_until: int = 0):
         self._window = Window(hacking_window=hacking_window)
+        self._changes_until = changes_until
         self._lines = 0
         self._told: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, stage: StageConfig | None) -> Doctor:
+        """One that knows what is planned for the stage."""
+        return cls(stage.hacking_window, stage.changes_until) if isinstance(stage, GrpoConfig) else cls()
 
     def observe(self, step: int, metrics: Metrics) -> list[Finding]:
         """Takes one line in, and returns the findings that are new or due for a reminder."""
         self._lines += 1
+        changing = 0 < self._changes_until >= step
+        if self._window.changing and not changing:
+            self._window.recent.clear()  # of other prompts or rewards
+        self._window.changing = changing
         for name, value in metrics.items():
             if _is_number(value):
                 self._window.add(name, value)
@@ -71,9 +83,9 @@ class Doctor:
         return findings
 
 
-def diagnose(lines: Iterable[Metrics], hacking_window: int = DEFAULT_WINDOW) -> list[Finding]:
-    """The findings of a whole metrics.jsonl, each rule once, as it was seen last."""
-    doctor = Doctor(hacking_window)
+def diagnose(lines: Iterable[Metrics], doctor: Doctor | None = None) -> list[Finding]:
+    """The findings of a whole metrics.jsonl, each rule once, as it was seen last; by a new doctor, if none is given."""
+    doctor = doctor or Doctor()
     latest: dict[str, Finding] = {}
     for line in lines:
         for finding in doctor.observe(int(line["step"]), line):

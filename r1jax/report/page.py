@@ -168,7 +168,7 @@ def _dots(run: RunReading) -> dict[str, Any] | None:
 
 def _stage(node: Node, run: RunReading) -> dict[str, Any]:
     stage = run.stage(node.name)
-    found = doctor.diagnose(stage.lines, *run.hacking_window(node.name))
+    found = doctor.diagnose(stage.lines, doctor.Doctor.of(run.planned(node.name)))
     error = stage.manifest.get("error")
     charts = _charts(stage, run)
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 from etils import epath
 
-from r1jax.config import GrpoConfig, RunConfig
+from r1jax.config import RunConfig, StageConfig
 from r1jax.config.checks import ConfigError
 from r1jax.config.serialize import from_json
 from r1jax.errors import UserError
@@ -83,10 +83,10 @@ class RunReading:
         """As summary.json: {"stages": {name: figures}}, stages in the order of the run."""
         return {"stages": {stage.name: stage.summary for stage in self.stages if stage.summary}}
 
-    def hacking_window(self, name: str) -> tuple[int, ...]:
-        """The validations that the stage's hacking alarm looks at; () where no config says."""
+    def planned(self, name: str) -> StageConfig | None:
+        """The stage's config; None where none says."""
         planned = self.config.stages if self.config else ()
-        return tuple(stage.hacking_window for stage in planned if stage.name == name and isinstance(stage, GrpoConfig))
+        return next((stage for stage in planned if stage.name == name), None)
 
     @property
     def students(self) -> dict[str, str]:

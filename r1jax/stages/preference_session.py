@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from r1jax.config import GrpoConfig
-from r1jax.doctor import Doctor
 from r1jax.learn.state import StepConfig
 from r1jax.stages.context import RunContext
 from r1jax.stages.evaluate import Evaluation, evaluate, sample_lines
@@ -26,7 +25,6 @@ class PreferenceSession(Session):
     ):
         super().__init__(stage, run, step_fn, config)
         self._preferences = preferences
-        self._doctor = Doctor(hacking_window=stage.hacking_window)
 
     def look_before_training(self) -> None:
         """Validates what the stage starts from, as step 0; once, for a stage that resumes has done so.

@@ -68,7 +68,7 @@ class Session:
         self._refresh = jit_make(
             functools.partial(refresh_reference, config=config), run.mesh, self._shardings, donate=True
         )
-        self._doctor = Doctor()
+        self._doctor = Doctor.of(stage)
         self._terminated = False
         self._tokens = 0  # scored tokens since the last line of metrics
         self._work = Work()  # what the updates since then have read and predicted

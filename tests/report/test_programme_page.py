@@ -212,8 +212,8 @@ def test_a_reward_model_that_is_not_pleased_is_none(tmp_path):
 
 def test_the_alarm_looks_at_as_many_validations_as_the_config_says(tmp_path):
     run = programmes.programme(tmp_path / "demo")
-    assert read(run).hacking_window("zero") == (5,)
-    assert read(run).hacking_window("base") == ()
+    assert read(run).planned("zero").hacking_window == 5
+    assert read(run).planned("nobody") is None
 
 
 def test_intervals_of_shares_are_in_points(tmp_path):

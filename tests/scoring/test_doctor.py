@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from r1jax.config import BatchConfig, DataConfig, GrpoConfig, MixedDataConfig, OptimizerConfig, Schedule
 from r1jax.doctor import DEFAULT_WINDOW, PATIENCE_VALUES, REMIND_LINES, RULES, WINDOW_VALUES, Doctor, diagnose
 from r1jax.doctor.hacking import ACCURACY, SCORE
 
@@ -167,8 +168,8 @@ def test_hacking_is_looked_for_over_as_many_validations_as_are_asked_for():
     points = [(1.0, 0.9), (2.0, 0.8), (3.0, 0.7), (4.0, 0.6), (5.0, 0.5), (6.0, 0.4)]
     series = [{"step": 10 * n, SCORE: score, ACCURACY: right} for n, (score, right) in enumerate(points)]
     assert [one.step for one in diagnose(series)] == [10 * (DEFAULT_WINDOW - 1)]  # once, as soon as there are five
-    assert [one.step for one in diagnose(series, hacking_window=6)] == [50]
-    assert diagnose(series, hacking_window=7) == []
+    assert [one.step for one in diagnose(series, Doctor(hacking_window=6))] == [50]
+    assert diagnose(series, Doctor(hacking_window=7)) == []
     assert diagnose([{**line, SCORE: None} for line in series]) == []
 
 
@@ -199,6 +200,26 @@ def test_the_advice_depends_on_whether_groups_are_all_right_or_all_wrong():
     (right,) = diagnose(lines(({"zero_variance_share": 0.9, "all_wrong_share": 0.1, "all_right_share": 0.8}, 10)))
     assert "easier prompts" in wrong.advice
     assert "harder prompts" in right.advice
+
+
+def test_all_right_is_fine_while_other_prompts_are_to_come_and_is_said_once_they_are_there():
+    solved = {"zero_variance_share": 0.95, "all_right_share": 0.93}
+    series = lines((solved, 60))
+    schedule = Schedule(((0, 0.0), (30, 0.5)))
+    scheduled = GrpoConfig(
+        name="rl",
+        start="base",
+        data=DataConfig("task", name="sums", limit=10),
+        num_steps=60,
+        optimizer=OptimizerConfig(),
+        batch=BatchConfig(2048, 2),
+        mixed=(MixedDataConfig(DataConfig("task", name="small_talk", limit=10), schedule),),
+    )
+    doctor = Doctor.of(scheduled)
+    steps = [found.step for line in series for found in doctor.observe(line["step"], line)]
+    assert steps == [30 + WINDOW_VALUES]  # over rollouts that have them alone
+    lost = {"zero_variance_share": 0.95, "all_wrong_share": 0.93}
+    assert [found.step for found in diagnose(lines((lost, WINDOW_VALUES)), Doctor.of(scheduled))] == [WINDOW_VALUES]
 
 
 def test_low_entropy_is_fine_once_most_prompts_are_solved():

@@ -58,6 +58,34 @@ def test_equal_values_have_no_slope():
     assert not hacking_alarm(run([0.3] * 4, [4, 3, 2, 1]), 4).fires
 
 
+COLLAPSED = (  # GRPO with a process reward alone, 512 samples an evaluation: the answers are gone within ten steps
+    [0.128, 0.515, 0.716, 0.822, 0.861],
+    [0.145, 0.014, 0.002, 0.002, 0.002],
+)
+
+
+def test_a_sudden_collapse_is_no_line_and_fires_all_the_same():
+    alarm = hacking_alarm(run(*COLLAPSED, every=10), 5)
+    assert alarm.accuracy.high > 0
+    assert alarm.fires
+    assert alarm.message.startswith("From step 20 to 50 the accuracy is 0.014 or less, before 0.145 or more; the")
+    assert hacking_alarm(run([0, 1, 1.01, 1.02, 1.03], [0.9, 0, 0, 0, 0]), 5).fires
+
+
+@pytest.mark.parametrize(
+    ("scores", "accuracies"),
+    [
+        (COLLAPSED[0], [0.145, 0.080, 0.09, 0.08, 0.08]),  # more than half is left
+        (COLLAPSED[0], [0.04, 0.003, 0.002, 0.002, 0.002]),  # there was next to nothing
+        ([0.128, 0.1, 0.716, 0.822, 0.861], COLLAPSED[1]),  # the score has not risen with it
+        (COLLAPSED[0], [0.145, 0.15, 0.14, 0.01, 0.01]),  # twice may be bad luck
+        (COLLAPSED[0], [0.145, 0.01, 0.01, 0.01, 0.15]),  # it has come back
+    ],
+)
+def test_what_is_no_collapse_does_not_fire(scores, accuracies):
+    assert not hacking_alarm(run(scores, accuracies), 5).fires
+
+
 def test_a_trend_within_the_noise_does_not_fire():
     falling = [0.60, 0.50, 0.62, 0.48, 0.61, 0.47]  # down, if anything
     alarm = hacking_alarm(run([1, 2, 3, 4, 5, 6], falling), 6)
