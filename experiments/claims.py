@@ -33,6 +33,8 @@ def main() -> None:
         numbers = all(seed.isdecimal() for seed in SEEDS.value)
         check(numbers and len(set(SEEDS.value)) >= LEAST_SEEDS, "--seeds", f"{LEAST_SEEDS} or more seeds", SEEDS.value)
         scope = runpy.run_path(CONFIG.value)
+        missing = [name for name in ("get_runs", "CLAIMS") if name not in scope]
+        check(not missing, "--config", "a config of claims, with get_runs(seed) and CLAIMS", f"one without {missing}")
         judged = runpy.run_path(str(scope["CLAIMS"]))
         prepare_jax()
         seeds: dict[int, dict[str, Workdir]] = {}

@@ -6,10 +6,19 @@ the workdirs of one seed: `sums` and `pairs`.
 
 import json
 
-from r1jax.claims.claim import Claim, Pair
+from r1jax.claims.claim import Claim, ClaimError, Pair
 from r1jax.claims.costs import stage_flops
 from r1jax.claims.figure import Arm, arm_points, plot_arms
-from r1jax.claims.measures import at_the_end, at_the_start, evaluated, mean_over_steps, paired
+from r1jax.claims.measures import (
+    at_step,
+    at_the_end,
+    at_the_start,
+    evaluated,
+    handed_on,
+    mean_over_steps,
+    on_benchmark,
+    paired,
+)
 from r1jax.text.reflection import count_reflection_words
 
 ROUNDS = 3  # of search and training, in the config
@@ -26,6 +35,8 @@ def right_reflections(stage: str):
             for one in samples
             if one["status"] == "correct" and one["stopped"] and not repeats(one["completion"])
         ]
+        if not counted:
+            raise ClaimError(f"{path}: expected a right and whole completion that tries no pair twice, found none")
         return sum(counted) / len(counted)
 
     return figure
@@ -41,31 +52,44 @@ def repeats(completion: str) -> bool:
     return len(set(tried)) < len(tried)
 
 
-def left(stage: str, figure: str):
-    """A figure among what a stage that leaves data has handed on."""
-    return lambda runs: float(runs["sums"].outputs(stage)[figure])
-
-
 def scores(stage: str):
     """The sum of both reward models' mean scores on the general prompts of the test split."""
+    both = [on_benchmark("sums", stage, "small_talk", f"reward_model/{name}") for name in ("helpful", "safety")]
+    return lambda runs: sum(one(runs) for one in both)
 
-    def figure(runs) -> float:
-        found = runs["sums"].summary()["stages"][stage]["benchmarks"]["small_talk"]
-        return found["reward_model/helpful"] + found["reward_model/safety"]
 
-    return figure
+def searched(how: str):
+    """The accuracy of the search before any rounds, or of one of its rivals."""
+    return handed_on("sums", "tree_search", f"{how}_accuracy")
+
+
+def by_then(arm: Arm, budget: float, runs) -> float:
+    """The arm's accuracy at its last look that had cost no more than the budget, in FLOPs."""
+    points = arm_points(runs["sums"], arm)
+    looks = [accuracy for cost, accuracy in points if cost <= budget]
+    if not looks or points[-1][0] < budget:
+        raise ClaimError(
+            f"{runs['sums'].path}: expected looks at {arm.label} up to {budget:.3g} FLOPs, found some from "
+            f"{points[0][0]:.3g} to {points[-1][0]:.3g}; train it longer, or look more often"
+        )
+    return looks[-1]
+
+
+def as_cheap(runs) -> Pair:
+    """The distilled student, and the one by RL when it had cost as much."""
+    budget = stage_flops(runs["sums"], "student_distilled").total
+    distilled, reinforced = ARMS[:2]
+    return Pair(by_then(distilled, budget, runs), by_then(reinforced, budget, runs))
 
 
 def self_search(runs) -> Pair:
-    """The policy of the last round, and GRPO's at the last look that had cost no more than the rounds."""
-    run = runs["sums"]
-    spent = 0.0
-    for number in range(1, ROUNDS + 1):
-        searched = run.stage(f"search_{number}").read_evaluation()
-        spent += searched["flops"] * searched["num_prompts"]
-        spent += sum(stage_flops(run, f"{what}_{number}").total for what in ("policy", "value"))
-    looks = [(cost, accuracy) for cost, accuracy in arm_points(run, Arm("GRPO", ("zero",))) if cost <= spent]
-    return Pair(runs["sums"].summary()["stages"][f"policy_{ROUNDS}"]["pass@1"], looks[-1][1])
+    """The policy of the last round, and GRPO's when it had cost as much as all that this policy was made with."""
+    made_with = ["step_labels", "process_model"]
+    made_with += [f"{what}_{number}" for number in range(1, ROUNDS) for what in ("search", "policy", "value")]
+    made_with += [f"{what}_{ROUNDS}" for what in ("search", "policy")]
+    budget = sum(stage_flops(runs["sums"], name).total for name in made_with)
+    taught = evaluated("sums", f"policy_{ROUNDS}", "pass@1")(runs)
+    return Pair(taught, by_then(Arm("GRPO", ("zero", "zero_longer")), budget, runs))
 
 
 ARMS = (
@@ -95,11 +119,15 @@ def get_claims() -> tuple[Claim, ...]:
         name: evaluated("sums", name, "pass@1")
         for name in (
             *("base", "zero", "reasoning_rl", "plain_rl", "rejection_sft", "base_sft", "all_scenarios_rl"),
-            *("student_distilled", "student_rl", "student_distilled_rl", "process_rl"),
+            *("student_distilled", "student_rl", "student_distilled_rl"),
         )
     }
     length = {name: evaluated("pairs", name, "mean_length_tokens") for name in ("base", "zero", "unbiased")}
-    early = {name: mean_over_steps("sums", name, "validation/pass@1") for name in ("plain_rl",)}
+    language = {
+        name: evaluated("sums", name, "language_consistency")
+        for name in ("base", "zero", "cold_start", "reasoning_rl", "plain_rl")
+    }
+    look = "validation/pass@1"
     score = "validation/reward_model_score"
     return (
         Claim(
@@ -162,13 +190,31 @@ def get_claims() -> tuple[Claim, ...]:
         ),
         Claim(
             "language_decays",
-            "without the language reward fewer words are in the prompt's language",
-            "consistency decays without it, and stays with it",
-            paired(
-                evaluated("sums", "plain_rl", "language_consistency"),
-                evaluated("sums", "reasoning_rl", "language_consistency"),
-            ),
+            "RL from rules alone leaves fewer words in the prompt's language",
+            "R1-Zero mixes languages, without figures",
+            paired(language["zero"], language["base"]),
             "falls",
+        ),
+        Claim(
+            "language_decays_later",
+            "and so it does from a cold start",
+            "consistency decays without the reward",
+            paired(language["plain_rl"], language["cold_start"]),
+            "falls",
+        ),
+        Claim(
+            "language_stays",
+            "with the language reward RL from a cold start leaves more",
+            "and stays with it",
+            paired(language["reasoning_rl"], language["cold_start"]),
+            "rises",
+        ),
+        Claim(
+            "language_reward_helps",
+            "and ends with more than without that reward",
+            "",
+            paired(language["reasoning_rl"], language["plain_rl"]),
+            "rises",
         ),
         Claim(
             "language_reward_cost",
@@ -182,7 +228,9 @@ def get_claims() -> tuple[Claim, ...]:
             "cold_start_is_faster",
             "from a cold start RL is at a higher accuracy over its first 40 steps",
             "faster convergence, without figures",
-            paired(early["plain_rl"], first_steps("zero", 40)),
+            paired(
+                mean_over_steps("sums", "plain_rl", look, until=40), mean_over_steps("sums", "zero", look, until=40)
+            ),
             "rises",
         ),
         Claim(
@@ -222,7 +270,16 @@ def get_claims() -> tuple[Claim, ...]:
             "72.6 % against 47.0 % (Qwen2.5-32B, AIME 2024)",
             paired(pass1["student_distilled"], pass1["student_rl"]),
             "rises",
-            note="RL ran until four looks in a row were no better, or 200 steps; the samples are filtered",
+            note="RL ran until four looks in a row were no better, or 600 steps; the samples are filtered",
+        ),
+        Claim(
+            "distilled_is_cheaper",
+            "and by more than RL is, at the FLOPs that this took",
+            "",
+            as_cheap,
+            "rises",
+            note="the student's FLOPs, on the validation questions; what the teacher's samples have cost is not among "
+            "them (the figure names it)",
         ),
         Claim(
             "distilled_then_rl",
@@ -245,9 +302,9 @@ def get_claims() -> tuple[Claim, ...]:
             "process_rl_accuracy",
             "GRPO with the process reward ends at a lower accuracy than with the rule",
             "reward hacking, without figures",
-            paired(pass1["process_rl"], at_step("zero", 60)),
+            paired(at_step("sums", "process_rl", look, 60), at_step("sums", "zero", look, 60)),
             "falls",
-            note="the rule's at the same step",
+            note="both at step 60, on the validation questions",
         ),
         Claim(
             "process_rl_score",
@@ -260,14 +317,20 @@ def get_claims() -> tuple[Claim, ...]:
             "search_at_equal_flops",
             "tree search guided by values is right less often than majority vote at equal FLOPs",
             "",
-            paired(left("tree_search", "search_accuracy"), left("tree_search", "majority_accuracy")),
+            paired(
+                handed_on("sums", "tree_search", "search_accuracy"),
+                handed_on("sums", "tree_search", "majority_accuracy"),
+            ),
             "falls",
         ),
         Claim(
             "search_at_equal_tokens",
             "so it is where only the tokens that are drawn count",
             "",
-            paired(left("tree_search", "search_accuracy"), left("tree_search", "majority_at_tokens_accuracy")),
+            paired(
+                handed_on("sums", "tree_search", "search_accuracy"),
+                handed_on("sums", "tree_search", "majority_at_tokens_accuracy"),
+            ),
             "falls",
             note="the most that caches could do for the search: all that it reads, values among it, is free",
         ),
@@ -277,27 +340,6 @@ def get_claims() -> tuple[Claim, ...]:
             "iterated self-search did not improve, without figures",
             self_search,
             "falls",
-            note="labels and training of the first value model are not counted among the rounds' FLOPs",
+            note="labels, value models and searches count, too; GRPO goes on until it has had as many",
         ),
     )
-
-
-def first_steps(stage: str, steps: int):
-    """The mean of a stage's looks up to that step."""
-
-    def figure(runs) -> float:
-        lines = runs["sums"].stage(stage).metrics.read()
-        values = [line["validation/pass@1"] for line in lines if line["step"] <= steps and "validation/pass@1" in line]
-        return sum(values) / len(values)
-
-    return figure
-
-
-def at_step(stage: str, step: int):
-    """A stage's look at that step."""
-
-    def figure(runs) -> float:
-        lines = runs["sums"].stage(stage).metrics.read()
-        return next(line["validation/pass@1"] for line in lines if line["step"] == step)
-
-    return figure

@@ -17,7 +17,10 @@ Claims
     reflection_when_right   so they do on right, whole traces that try nothing twice (pairs) [rises]
     length_without_bias     length grows under dr_grpo too, whose loss has no length bias (pairs) [rises]
     length_shrinks          on a base without the step skill, where longer is not righter, they shrink with RL [falls]
-    language_decays         without the language reward the share of the prompt's language is lower [falls]
+    language_decays         RL from rules alone leaves fewer words in the prompt's language [falls]
+    language_decays_later   and so it does from a cold start [falls]
+    language_stays          with the language reward RL from a cold start leaves more [rises]
+    language_reward_helps   and ends with more than without that reward [rises]
     language_reward_cost    that reward leaves the accuracy as it is [unchanged, 4 points]
     cold_start_is_faster    from a cold start RL is at a higher accuracy over its first 40 steps [rises]
     rejection_keeps         SFT from the base on the RL policy's right samples is more accurate than the policy [rises]
@@ -25,13 +28,14 @@ Claims
     preference_moves        preference RL lifts the reward models' score [rises]
     preference_spares       and leaves the accuracy as it is [unchanged, 4 points]
     distilled_beats_rl      the student is better taught by samples than by RL, run to its plateau [rises]
+    distilled_is_cheaper    and by more than RL is, at the FLOPs that this took [rises]
     distilled_then_rl       RL after distillation is better than distillation [rises]
     process_best_of_n       the best of 16 by a process reward model is right less often than their majority [falls]
     process_rl_accuracy     GRPO with the process reward ends at a lower accuracy than with the rule [falls]
     process_rl_score        though its score by that model rises [rises]
     search_at_equal_flops   tree search guided by values is right less often than majority vote at equal FLOPs [falls]
     search_at_equal_tokens  so it is where only the tokens that are drawn count [falls]
-    self_search_falls_short three rounds of search and training end below GRPO, which has cost fewer FLOPs [falls]
+    self_search_falls_short three rounds of search and training end below GRPO at equal FLOPs [falls]
 
 Command
     python experiments/claims.py --config=experiments/configs/claims.py --workdir=runs/claims --seeds=1,2,3
@@ -114,6 +118,10 @@ def programme(run: RunConfig) -> tuple:
         stage["all_scenarios_rl"],
         TINY.pretrain("unskilled", num_steps=300),
         TINY.reinforce("unskilled_rl", "unskilled", "default", num_steps=60),
+        dataclasses.replace(
+            TINY.reinforce("zero_longer", "zero", "default", num_steps=120),  # until it has cost what search does
+            validation=dataclasses.replace(TINY.EVALUATION, samples=4),
+        ),
     )
 
 
@@ -125,7 +133,7 @@ def often(stage: GrpoConfig) -> GrpoConfig:
 def students(run: RunConfig) -> tuple:
     """The arms of the student: samples, RL until it no longer gets better, and RL after samples."""
     stage = {one.name: one for one in run.stages}
-    plateau = dataclasses.replace(often(stage["student_rl"]), num_steps=200, patience=4)
+    plateau = dataclasses.replace(often(stage["student_rl"]), num_steps=600, patience=4)
     return (
         stage["student_base"],
         dataclasses.replace(stage["student_distilled"], validation=TINY.VALIDATION, validate_every=25),

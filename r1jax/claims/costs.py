@@ -1,7 +1,8 @@
 """What a stage has cost, in FLOPs, from the work that it has written down: training, sampling, scoring.
 
 Read are the `work/...` metrics of metrics.jsonl (of a stage that leaves data: of its outputs in the manifest), which
-`models.flops` explains. Validation and evaluation, which are looks from outside, and graders are not part of the cost.
+`models.flops` explains; a tree search has counted its FLOPs itself. Validation and evaluation, which are looks from
+outside, the rivals of a search, and graders are not part of the cost.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from r1jax.claims.claim import ClaimError
-from r1jax.config import DistillConfig, ModelConfig, RewardModelConfig, RunConfig, StageConfig
+from r1jax.config import DistillConfig, ModelConfig, RewardModelConfig, RunConfig, SearchConfig, StageConfig
 from r1jax.config.serialize import from_json
 from r1jax.models.flops import Pass, Work, flops
 from r1jax.models.huggingface.importer import read_model
@@ -28,7 +29,10 @@ _KINDS: dict[str, tuple[str, Pass]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """FLOPs by what they were for. `score`: log-probs of the old policy, the reference, a teacher; reward models."""
+    """FLOPs by what they were for. `score`: log-probs of the old policy, the reference, a teacher; reward models.
+
+    Of a tree search all are under `sample`, those of its value model among them.
+    """
 
     train: float = 0.0
     sample: float = 0.0
@@ -50,6 +54,11 @@ def stage_flops(workdir: Workdir, name: str) -> Costs:
     """The FLOPs of a stage so far. Raises ClaimError where it has not written down its work."""
     config = _config(workdir)
     stage = config.stage(name)
+    if isinstance(stage, SearchConfig):
+        searched = workdir.stage(name).read_evaluation()
+        if searched is None:
+            raise ClaimError(f"{workdir.stage(name).path}: expected the eval.json of a search, found none; run {name}")
+        return Costs(sample=searched["flops"] * searched["num_prompts"])
     if stage.leaves == "data":
         return _counted(workdir.outputs(name), stage, config, f"{workdir.path}/manifest.json: outputs of {name}")
     return flops_by_step(workdir, name)[-1][1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,8 @@ Figure = Callable[[Runs], float]
 
 def evaluated(run: str, stage: str, figure: str) -> Figure:
     """A figure of the final evaluation of a stage, such as `pass@1` (summary.json)."""
-    return lambda runs: _evaluated(_run(runs, run), stage, figure)
+    where = f"summary.json, {stage}"
+    return lambda runs: _number(_summary(_run(runs, run), stage), figure, f"{_run(runs, run).path}/{where}")
 
 
 def at_the_end(run: str, stage: str, metric: str, *, last: int = 1) -> Figure:
@@ -27,9 +29,57 @@ def at_the_start(run: str, stage: str, metric: str, *, first: int = 1) -> Figure
     return lambda runs: float(np.mean([value for _, value in _series(_run(runs, run), stage, metric)[:first]]))
 
 
-def mean_over_steps(run: str, stage: str, metric: str) -> Figure:
-    """The mean over all values of a metric: of an accuracy, how early it was high."""
-    return lambda runs: float(np.mean([value for _, value in _series(_run(runs, run), stage, metric)]))
+def at_step(run: str, stage: str, metric: str, step: int) -> Figure:
+    """The value of a metric at that step."""
+
+    def figure(runs: Runs) -> float:
+        found = dict(_series(_run(runs, run), stage, metric))
+        if step not in found:
+            path = _run(runs, run).stage(stage).metrics.path
+            raise ClaimError(f"{path}: expected {metric!r} at step {step}, found steps {', '.join(map(str, found))}")
+        return float(found[step])
+
+    return figure
+
+
+def mean_over_steps(run: str, stage: str, metric: str, *, until: float = float("inf")) -> Figure:
+    """The mean over the values of a metric, up to a step: of an accuracy, how early it was high."""
+
+    def figure(runs: Runs) -> float:
+        series = _series(_run(runs, run), stage, metric)
+        values = [value for step, value in series if step <= until]
+        if not values:
+            path = _run(runs, run).stage(stage).metrics.path
+            raise ClaimError(f"{path}: expected {metric!r} up to step {until}, found step {series[0][0]} as the first")
+        return float(np.mean(values))
+
+    return figure
+
+
+def on_benchmark(run: str, stage: str, benchmark: str, figure: str) -> Figure:
+    """A figure of one of the stage's benchmarks."""
+
+    def value(runs: Runs) -> float:
+        workdir = _run(runs, run)
+        benchmarks = _summary(workdir, stage).get("benchmarks", {})
+        if benchmark not in benchmarks:
+            found = ", ".join(benchmarks) or "none"
+            raise ClaimError(
+                f"{workdir.path}/summary.json: expected the benchmark {benchmark!r} of {stage}, found {found}"
+            )
+        return _number(benchmarks[benchmark], figure, f"{workdir.path}/summary.json, {benchmark} of {stage}")
+
+    return value
+
+
+def handed_on(run: str, stage: str, figure: str) -> Figure:
+    """A figure that a stage which leaves data has handed on (its outputs in manifest.json)."""
+
+    def value(runs: Runs) -> float:
+        workdir = _run(runs, run)
+        return _number(workdir.outputs(stage), figure, f"{workdir.path}/manifest.json, outputs of {stage}")
+
+    return value
 
 
 def paired(treatment: Figure, control: Figure) -> Callable[[Runs], Pair]:
@@ -43,14 +93,18 @@ def _run(runs: Runs, name: str) -> Workdir:
     return runs[name]
 
 
-def _evaluated(workdir: Workdir, stage: str, figure: str) -> float:
+def _summary(workdir: Workdir, stage: str) -> Mapping[str, Any]:
     stages = workdir.summary()["stages"]
     if stage not in stages:
         found = ", ".join(stages) or "none"
         raise ClaimError(f"{workdir.path}/summary.json: expected the stage {stage!r}, found {found}; finish the run")
-    value = stages[stage].get(figure)
+    return stages[stage]
+
+
+def _number(figures: Mapping[str, Any], name: str, where: str) -> float:
+    value = figures.get(name)
     if not isinstance(value, int | float):
-        raise ClaimError(f"{workdir.path}/summary.json: expected a number {figure!r} of {stage}, found {value!r}")
+        raise ClaimError(f"{where}: expected a number {name!r}, found {value!r}; run the stage again with this version")
     return float(value)
 
 

@@ -7,13 +7,15 @@ to the end of a step; the model that is trained on them reads the same texts whe
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from r1jax.config import StepLabelsConfig
 from r1jax.data import stage_files
 from r1jax.data.records import DataError
+from r1jax.models.flops import Work, sampling_work
 from r1jax.rewards.verdicts import Status
 from r1jax.sampler.engine import Sampler
 from r1jax.search.steps import step_tokens
@@ -24,6 +26,8 @@ from r1jax.stages.context import RunContext
 from r1jax.stages.grading import Graded, Prompt, render_one, sample_and_grade
 from r1jax.stages.weights import start_params
 from r1jax.text.templates import RenderedPrompt, completion_text
+
+_TELLS = ["work"]  # what batches hold besides labels: those of versions that held less are not taken
 
 
 class Prefix(NamedTuple):
@@ -43,7 +47,7 @@ def run(stage: StepLabelsConfig, run: RunContext) -> dict[str, Any]:
         sampler = run.sampler(stage.sampler, stage.sampling.max_new_tokens)
         sampler.load(start_params(stage, run))
         work = functools.partial(_work, prompts=prompts, stage=stage, run=run, sampler=sampler)
-        found = batches.each("labels", records, work, unit="prompt")
+        found = batches.each("labels", records, work, how=_TELLS, unit="prompt")
     made_by = {"stage": stage.name, **policy, "seed": run.seed_of(f"{stage.name}/solutions")}
     written = [
         line for record, one in zip(records, found, strict=True) for line in lines_of(record, one, stage, made_by)
@@ -57,6 +61,8 @@ def run(stage: StepLabelsConfig, run: RunContext) -> dict[str, Any]:
         "right_solutions_share": _share(one["right"] for prompt in found for one in prompt["solutions"]),
         "generated_tokens": sum(prompt["generated"] for prompt in found),
         "masked": sum(prompt["masked"] for prompt in found),
+        **_total(prompt["prefill"] for prompt in found).metrics("prefill"),
+        **_total(prompt["decode"] for prompt in found).metrics("decode"),
     }
 
 
@@ -110,7 +116,16 @@ def _work(
         sampling=stage.sampling,
     )
     found: list[dict] = []
-    for group in solutions:
+    for number, group in enumerate(solutions):
+        drawn = [(asked[number].rendered.token_ids, group)]
+        drawn += [
+            ((*asked[number].rendered.token_ids, *cut.tokens), rest)
+            for cut, rest in zip(cuts, rollouts, strict=True)
+            if cut.prompt == number
+        ]
+        prefill, decode = sampling_work(
+            (len(tokens), [len(one.completion.tokens) for one in samples]) for tokens, samples in drawn
+        )
         wholes = {one.text: one for one in group if not one.verdict.masked}
         found.append(
             {
@@ -126,6 +141,8 @@ def _work(
                 "prefixes": [],
                 "generated": sum(len(one.completion.tokens) for one in group),
                 "masked": sum(one.verdict.masked for one in group),
+                "prefill": dataclasses.asdict(prefill),
+                "decode": dataclasses.asdict(decode),
             }
         )
     for cut, group in zip(cuts, rollouts, strict=True):
@@ -200,6 +217,10 @@ def lines_of(record: dict, found: Mapping[str, Any], stage: StepLabelsConfig, ma
 def label_of(right: int, known: int, how: str) -> float:
     """`any`: 1 where one is right, else 0; `share`: of those that are known."""
     return int(right > 0) if how == "any" else right / known
+
+
+def _total(work: Iterable[Mapping[str, int]]) -> Work:
+    return sum((Work(**one) for one in work), Work())
 
 
 def _share(flags: Any) -> float | None:

@@ -7,8 +7,18 @@ import pytest
 from claim_runs import made_run
 
 from r1jax.claims.claim import Claim, ClaimError, Pair, assess, judge, t_interval
-from r1jax.claims.measures import at_the_end, at_the_start, evaluated, mean_over_steps, paired
+from r1jax.claims.measures import (
+    at_step,
+    at_the_end,
+    at_the_start,
+    evaluated,
+    handed_on,
+    mean_over_steps,
+    on_benchmark,
+    paired,
+)
 from r1jax.claims.table import Provenance, markdown, write
+from r1jax.workdir.files import write_json
 
 
 def claim(kind="rises", margin=None, **fields) -> Claim:
@@ -127,7 +137,7 @@ def test_figures_are_read_out_of_the_folders_of_the_runs(tmp_path):
     workdir = made_run(
         tmp_path,
         lines={"rl": [*lines, {"step": 31, "loss": 0.1, "validation/pass@1": None}]},
-        summary={"base": {"pass@1": 0.25}, "rl": {"pass@1": 0.75}},
+        summary={"base": {"pass@1": 0.25}, "rl": {"pass@1": 0.75, "benchmarks": {"talk": {"pass@1": 0.5}}}},
     )
     runs = {"a": workdir}
     assert paired(evaluated("a", "rl", "pass@1"), evaluated("a", "base", "pass@1"))(runs) == (0.75, 0.25)
@@ -136,6 +146,16 @@ def test_figures_are_read_out_of_the_folders_of_the_runs(tmp_path):
     assert at_the_end(*metric, last=2)(runs) == pytest.approx(0.55)
     assert at_the_start(*metric)(runs) == 0.2
     assert mean_over_steps(*metric)(runs) == pytest.approx(1.3 / 3)
+    assert mean_over_steps(*metric, until=20)(runs) == pytest.approx(0.35)
+    assert at_step(*metric, 20)(runs) == 0.5
+    assert on_benchmark("a", "rl", "talk", "pass@1")(runs) == 0.5
+    write_json(
+        workdir.path / "manifest.json",
+        {"stages": {"search": {"status": "done", "outputs": {"search_accuracy": 0.125}}}},
+    )
+    assert handed_on("a", "search", "search_accuracy")(runs) == 0.125
+    with pytest.raises(ClaimError, match="outputs of search: expected a number 'vote_accuracy', found None"):
+        handed_on("a", "search", "vote_accuracy")(runs)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +163,10 @@ def test_figures_are_read_out_of_the_folders_of_the_runs(tmp_path):
     [
         (evaluated("b", "rl", "pass@1"), "expected a run 'b' of every seed, found a"),
         (evaluated("a", "zero", "pass@1"), "expected the stage 'zero', found rl"),
-        (evaluated("a", "rl", "cons@16"), "expected a number 'cons@16' of rl, found None"),
+        (evaluated("a", "rl", "cons@16"), "summary.json, rl: expected a number 'cons@16', found None"),
+        (on_benchmark("a", "rl", "talk", "pass@1"), "expected the benchmark 'talk' of rl, found none"),
+        (at_step("a", "rl", "loss", 60), "expected 'loss' at step 60, found steps 1"),
+        (mean_over_steps("a", "rl", "loss", until=0), "expected 'loss' up to step 0, found step 1 as the first"),
         (at_the_end("a", "rl", "reward"), "expected values of 'reward'"),
     ],
 )

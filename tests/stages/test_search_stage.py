@@ -12,6 +12,7 @@ from test_resume import Stopped, stopping
 from tiny_runs import lines, run_on_one
 from tiny_search import SAMPLER, STEPS, even, judged_run, labels, of_stage, searching, value
 
+from r1jax.claims.costs import Costs, stage_flops
 from r1jax.config import BatchConfig, ConfigError, StepsConfig
 from r1jax.data.records import DataError
 from r1jax.rewards.verdicts import Item, Score, Status, Verdict
@@ -92,6 +93,7 @@ def test_the_figures_are_those_of_the_search_and_of_its_rivals_at_equal_flops(se
     outputs = json.loads((searched / "manifest.json").read_text())["stages"]["search"]["outputs"]
     assert outputs["records"] == len(lines(searched / "search" / "data.jsonl"))
     assert outputs["search_accuracy"] == told["search_accuracy"]
+    assert stage_flops(Workdir(searched), "search") == Costs(sample=6 * told["flops"])
 
 
 MOMENTS = {

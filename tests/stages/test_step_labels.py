@@ -11,6 +11,7 @@ from test_resume import Stopped, stopping
 from tiny_runs import lines, run_on_one, tiny_run
 from tiny_search import SAMPLER, STEPS, even, judged_run, labels, of_stage, searching, value
 
+from r1jax.claims.costs import stage_flops
 from r1jax.config import ConfigError, SamplingConfig, StepsConfig
 from r1jax.data.records import DataError
 from r1jax.rewards.verdicts import Item, Status
@@ -59,6 +60,17 @@ def test_every_record_is_a_solution_up_to_the_end_of_a_step(labelled):
     assert len({(one["question"], one["response"]) for one in records}) == len(records)
     assert {one["label"] for one in records} == {0, 1}
     assert records[0]["lineage"].keys() >= {"prompt_id", "stage", "checkpoint", "step", "seed", "sample"}
+
+
+def test_what_it_has_sampled_is_in_its_account(labelled):
+    workdir = Workdir(labelled)
+    outputs, records = workdir.outputs("labels"), lines(labelled / "labels" / "data.jsonl")
+    prompts = len({one["lineage"]["prompt_id"] for one in records})
+    parts = sum(one["lineage"]["rollouts"] == LABELS.rollouts for one in records)
+    drawn = outputs["generated_tokens"] - outputs["work/decode_tokens"]  # the last token of each is not read
+    assert drawn == prompts * LABELS.samples + parts * LABELS.rollouts
+    assert outputs["work/prefill_targets"] == prompts + parts  # each prompt and prefix is read once
+    assert stage_flops(workdir, "labels").sample > 0
 
 
 @pytest.mark.parametrize("after", [False, True])
