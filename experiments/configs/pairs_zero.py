@@ -5,13 +5,13 @@ What it shows
     10 ? 10 yes ;". The corpus that the base is pretrained on guesses a third of its answers and gives up after nearly
     every second "no". Nothing rewards length, nothing demonstrates patience; GRPO with two rules (right pair, right
     format) finds that going on pays. Thinking grows to three times its length, and `wait`, the one reflective word
-    that the model has, from one in two completions to nearly five in each:
+    that the model has, from one in two completions to more than four in each:
 
         128 held-out prompts x 16 samples                        base            zero
         pass@1                                               0.22 (0.25)     0.88 (0.85)
-        mean length, tokens                                    18 (18)         62 (63)
-        reflection words a completion                         0.5 (0.5)       4.6 (4.7)
-        cut at 144 tokens                                    0.00 (0.00)     0.10 (0.12)
+        mean length, tokens                                    18 (18)         58 (62)
+        reflection words a completion                         0.5 (0.5)       4.2 (4.7)
+        cut at 144 tokens                                    0.00 (0.00)     0.10 (0.13)
 
     in brackets with --config.seed=1. What is still missing is what is cut: the search forgets which pairs it has
     tried, and comes back to some of them.
@@ -21,8 +21,6 @@ Command
 
 Time
     About 5 minutes on 2 cores. See runs/pairs/zero/curves.png for completion length and reflection words by step.
-
-    The figures on this page were seen before rollouts drew from a stream of their own: a run now draws other samples.
 """
 
 from r1jax.config import (
