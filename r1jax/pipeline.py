@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from r1jax.config import (
     CollectConfig,
     DistillConfig,
     EvaluateConfig,
+    EvaluationConfig,
     GrpoConfig,
     PreferencesConfig,
     PretrainConfig,
@@ -29,8 +31,10 @@ from r1jax.models.pretrained import resolved
 from r1jax.report import page, table
 from r1jax.stages import collect, distill, grpo, preferences, pretrain, reward_model, search, sft, step_labels
 from r1jax.stages.context import RunContext, open_context
-from r1jax.stages.errors import Preempted
+from r1jax.stages.errors import Preempted, preemptible
 from r1jax.stages.evaluate import evaluate, sample_lines
+from r1jax.stages.preflight import check_stages
+from r1jax.stages.scored import Scored
 from r1jax.stages.weights import load_params, start_checkpoint
 from r1jax.workdir import Workdir
 from r1jax.workdir.files import write_lines
@@ -68,10 +72,11 @@ def run(
             f"run: expected one process, found {jax.process_count()}: stages do not span several hosts yet; start one "
             "process for each run (all devices of its host may be used)"
         )
+    config.check_reward_sets()
     config = resolved(config)
     workdir = Workdir(path)
     chosen = [config.stage(name).name for name in stages] if stages is not None else None
-    plans = workdir.claim(config)
+    plans = workdir.claim(config, chosen)
     todo = [
         stage
         for stage in config.stages
@@ -86,6 +91,7 @@ def run(
         with open_context(config, workdir, devices) as context:
             if any(map(has_completions_scored, todo)):
                 context.rewards.prepare()  # now, and not after the hours of the stages before
+            check_stages(todo, context)
             for stage in todo:
                 run_stage(stage, context.of(stage.name))
                 summarize(config, workdir)
@@ -106,9 +112,10 @@ def run_stage(stage: StageConfig, context: RunContext) -> None:
     folder = workdir.begin(context.whole, stage.name, rewards=stamp)
     say(f"{stage.name}: {type(stage).__name__.removesuffix('Config').lower()}, in {folder.path}")
     try:
-        outputs = result_of(stage, context)
-        if stage.evaluation is not None or stage.benchmarks:
-            evaluate_result(stage, outputs, context)
+        with preemptible():
+            outputs = result_of(stage, context)
+            if stage.evaluation is not None or stage.benchmarks:
+                evaluate_result(stage, outputs, context)
     except Preempted:
         workdir.pause(stage.name)
         raise
@@ -145,25 +152,34 @@ def result_of(stage: StageConfig, context: RunContext) -> dict[str, Any]:
 
 def evaluate_result(stage: StageConfig, outputs: dict, context: RunContext) -> None:
     """The stage's evaluation, into eval.json and eval_samples.jsonl; its benchmarks, into benchmarks.json and
-    eval_samples_NAME.jsonl.
+    eval_samples_NAME.jsonl. What an interrupted session has made of the same parameters stays.
     """
-    params = load_params(outputs["checkpoint"], outputs["step"], context)
     folder = context.workdir.stage(stage.name)
+    scored = Scored(stage, outputs, context)
+    params = functools.cache(lambda: load_params(outputs["checkpoint"], outputs["step"], context))
+
+    def made(evaluation: EvaluationConfig, purpose: str, file: str) -> dict[str, Any]:
+        result = evaluate(params(), evaluation, run=context, template=stage.template, purpose=purpose)
+        count = len(result.prompts) * evaluation.samples
+        write_lines(folder.path / file, sample_lines(result.prompts, result.graded, limit=count))
+        return result.summary
+
     if stage.evaluation is not None:
-        # The same draws for every stage.
-        result = evaluate(params, stage.evaluation, run=context, template=stage.template, purpose="evaluation")
-        count = len(result.prompts) * stage.evaluation.samples
-        write_lines(folder.path / "eval_samples.jsonl", sample_lines(result.prompts, result.graded, limit=count))
-        folder.write_evaluation(result.summary | {"step": outputs["step"]})
-    found: dict[str, dict[str, Any]] = {}
+        purpose = "evaluation"  # the same draws for every stage
+        if not scored.holds(purpose, stage.evaluation, folder.read_evaluation()):
+            figures = made(stage.evaluation, purpose, "eval_samples.jsonl") | {"step": outputs["step"]}
+            folder.write_evaluation(figures)
+            scored.add(purpose, stage.evaluation, figures)
+    before, found = folder.read_benchmarks(), {}
     for one in stage.benchmarks:
         purpose = f"evaluation/{one.name}"
-        result = evaluate(params, one.evaluation, run=context, template=stage.template, purpose=purpose)
-        count = len(result.prompts) * one.evaluation.samples
-        lines = sample_lines(result.prompts, result.graded, limit=count)
-        write_lines(folder.path / f"eval_samples_{one.name}.jsonl", lines)
-        found[one.name] = result.summary | published(one)
+        found[one.name] = before.get(one.name)
+        held = scored.holds(purpose, one, found[one.name])
+        if not held:
+            found[one.name] = made(one.evaluation, purpose, f"eval_samples_{one.name}.jsonl") | published(one)
         folder.write_benchmarks(found)
+        if not held:
+            scored.add(purpose, one, found[one.name])
 
 
 def published(benchmark: BenchmarkConfig) -> dict[str, Any]:

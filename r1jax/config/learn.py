@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from r1jax.config.checks import check
@@ -40,6 +41,16 @@ class Schedule:
 def constant(value: float) -> Schedule:
     """The schedule that never changes."""
     return Schedule(((0, value),))
+
+
+def largest_sum(schedules: Sequence[Schedule]) -> float:
+    """The most that the schedules together come to at any step, to nine digits; 0 of none.
+
+    Between a point of one of them and the step before the next, each is a constant or a line.
+    """
+    points = {step for one in schedules for step, _ in one.points}
+    steps = points | {step - 1 for step in points if step > 0}
+    return max((round(sum(one.at(step) for one in schedules), 9) for step in steps), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

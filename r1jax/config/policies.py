@@ -8,7 +8,7 @@ from typing import ClassVar
 from r1jax.config.checks import check
 from r1jax.config.data import DataConfig
 from r1jax.config.evaluation import EvaluationConfig
-from r1jax.config.learn import PolicyLossConfig, Schedule, constant
+from r1jax.config.learn import PolicyLossConfig, Schedule, constant, largest_sum
 from r1jax.config.references import names_stages
 from r1jax.config.rollout import SamplerConfig
 from r1jax.config.stages import TrainingConfig
@@ -135,7 +135,7 @@ class GrpoConfig(OnPolicyConfig):
         self._check_rollout_steps("reference_refresh_every")
         models = [one.model for one in self.preferences]
         check(len(set(models)) == len(models), f"{self.name}.preferences", "each reward model once", models)
-        shares = sum(one.share.largest for one in self.mixed)
+        shares = largest_sum([one.share for one in self.mixed])
         check(shares <= 1, f"{self.name}.mixed", "shares that together stay at 1 or below", shares)
         check(
             self.hacking_window >= LEAST_HACKING_WINDOW,

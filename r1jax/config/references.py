@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from r1jax.config.data import DataConfig
 
 Leaves = Literal["policy", "reward_model", "data"]  # what a stage leaves for later ones
 
 _LEAVES = "leaves"
+T = TypeVar("T")
 
 
 def names_stages(default: Any = dataclasses.MISSING, *, leaves: Leaves = "policy") -> Any:
@@ -42,11 +43,21 @@ def wanted(config: Any) -> Iterator[tuple[str, Leaves]]:
 
 def stage_data(config: Any) -> Iterator[DataConfig]:
     """Every source in a config that is the data set of an earlier stage."""
-    if isinstance(config, DataConfig) and config.kind == "stage":
-        yield config
+    for _, data in parts(config, DataConfig):
+        if data.kind == "stage":
+            yield data
+
+
+def parts(config: Any, kind: type[T], path: str = "") -> Iterator[tuple[str, T]]:
+    """Every config of a class in another one (itself too), with the path of its field: `benchmarks.math.evaluation`."""
+    if isinstance(config, kind):
+        yield path, config
     for field in dataclasses.fields(config):
-        for one in _configs(getattr(config, field.name)):
-            yield from stage_data(one)
+        value = getattr(config, field.name)
+        at = f"{path}.{field.name}" if path else field.name
+        for number, one in enumerate(_configs(value)):
+            below = f"{at}.{getattr(one, 'name', None) or number}" if isinstance(value, tuple) else at
+            yield from parts(one, kind, below)
 
 
 def _configs(value: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from r1jax.config.checks import check
 from r1jax.config.data import DataConfig
+from r1jax.config.learn import BatchConfig
 from r1jax.config.references import Leaves
 from r1jax.config.stages import TrainingConfig
 
@@ -39,9 +40,18 @@ class RewardModelConfig(TrainingConfig):
     held_out_share: float = 0.05  # of the questions of `data`, where `held_out` names no other
     steps: StepsConfig | None = None  # a process reward model: a score for each step, together one number
     balance_lengths: bool = False  # as many pairs with a longer chosen answer as with a longer rejected one
+    score_tokens: int | None = None  # longest question and answer that it scores for others; None: batch.row_tokens
+
+    @property
+    def scoring_batch(self) -> BatchConfig:
+        """As it reads for other stages: rows of `score_tokens`, as many at once as in training."""
+        longest = self.batch.row_tokens if self.score_tokens is None else self.score_tokens
+        return dataclasses.replace(self.batch, row_tokens=longest)
 
     def __post_init__(self):
         super().__post_init__()
+        tokens = self.score_tokens
+        check(tokens is None or tokens >= 1, f"{self.name}.score_tokens", "1 or more, or None", tokens)
         check(self.batch_records >= 1, f"{self.name}.batch_records", "1 or more", self.batch_records)
         share = self.held_out_share
         check(0 < share < 1, f"{self.name}.held_out_share", "a share in (0, 1)", share)
@@ -58,6 +68,7 @@ class RewardModelConfig(TrainingConfig):
             (self.loss, self.reads),
         )
         check(self.evaluation is None, f"{self.name}.evaluation", "None (a reward model writes no text)", "one")
+        check(not self.benchmarks, f"{self.name}.benchmarks", "none (a reward model writes no text)", "some")
 
     def _check_validation(self) -> None:
         check(self.validation is None, f"{self.name}.validation", "None (held_out is what it is judged on)", "one")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from r1jax.config.checks import check
-from r1jax.config.data import TokenizerConfig
+from r1jax.config.data import DataConfig, TokenizerConfig
 from r1jax.config.mesh import MeshConfig
 from r1jax.config.model import ModelConfig, PretrainedConfig
-from r1jax.config.references import Leaves, references, wanted
+from r1jax.config.policies import PreferenceConfig
+from r1jax.config.references import Leaves, parts, references, wanted
 from r1jax.config.rewards import RewardsConfig
 from r1jax.config.stages import StageConfig
 
@@ -96,6 +97,31 @@ class RunConfig:
             "an earlier stage or None with model.lora, whose base is the run's `weights`",
             stage.start,
         )
+
+    def check_reward_sets(self) -> None:
+        """ConfigError where a stage names a reward set that the run has not, or a reward model by a reward's name.
+
+        For runs and dry runs, and no part of the validation: a suite is run with other sets than the stages'.
+        """
+        rewards = {one.name: [reward.name for reward in one.rewards] for one in self.rewards.sets}
+        for stage in self.stages:
+            for path, data in parts(stage, DataConfig):
+                check(
+                    data.rewards in rewards or data.rewards == DataConfig.rewards,  # records may all name their own
+                    f"stages.{stage.name}.{path}.rewards",
+                    f"a reward set out of {', '.join(rewards)}",
+                    data.rewards,
+                )
+            for path, one in parts(stage, PreferenceConfig):
+                for name in one.sets:
+                    field = f"stages.{stage.name}.{path}"
+                    check(name in rewards, f"{field}.sets", f"reward sets out of {', '.join(rewards)}", name)
+                    check(
+                        one.model not in rewards[name],
+                        f"{field}.model",
+                        f"a reward model with another name than the rewards of {name} ({', '.join(rewards[name])})",
+                        one.model,
+                    )
 
     def stage(self, name: str) -> StageConfig:
         """The stage of that name; ConfigError names those there are."""

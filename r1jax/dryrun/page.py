@@ -51,10 +51,11 @@ def describe(config: RunConfig, *, stages: Sequence[str] | None = None, console:
 
     Of a Hugging Face folder (the model's, a student's, a teacher's) its `config.json` alone is read. Needs no more
     devices than one: a mesh that asks for others is planned for as written, as that of one process (several multiply
-    the rows of a micro-batch by their number). Raises ConfigError for an unknown stage or preset, and for a size that
-    the mesh does not divide; WeightsError for a folder without a model.
+    the rows of a micro-batch by their number). Raises ConfigError for an unknown stage, preset or reward set, and for a
+    size that the mesh does not divide; WeightsError for a folder without a model.
     """
     console = console or Console()
+    config.check_reward_sets()
     weights = {None: _first_weights(config.model, config.weights)}
     weights |= {one.name: _first_weights(one.model, one.weights) for one in config.students}
     config = resolved(config)

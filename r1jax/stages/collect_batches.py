@@ -136,6 +136,6 @@ def made_from(stage: StageConfig, run: RunContext) -> Json:
         "stages": [one for one in whole["stages"] if one["name"] != stage.name] + [own],
         "weights": entry["weights"],
         "data": {file: mark for file, mark in entry["data"].items() if file in read},
-        # A stage run again is another policy.
-        "begun": [run.workdir.entry(one.name)["started"] for one in earlier if one.leaves == "policy"],
+        # A stage run again is another policy, or another reward model.
+        "begun": [run.workdir.entry(one.name)["started"] for one in earlier if one.leaves != "data"],
     }

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from r1jax.config import GrpoConfig, check
+from r1jax.config import GrpoConfig
 from r1jax.models.flops import Work
 from r1jax.rewards.verdicts import RewardError, Score, Status
 from r1jax.stages.context import RunContext
@@ -25,22 +25,9 @@ SCORE = "reward_model_score"  # the mean over the reward models
 
 
 class PreferenceRewards:
-    """The reward models of a stage. Each is opened when it is first asked, and let go of where its weight is 0.
-
-    Raises ConfigError for a reward set that the run has not, or that has a reward of the model's name already.
-    """
+    """The reward models of a stage. Each is opened when it is first asked, and let go of where its weight is 0."""
 
     def __init__(self, stage: GrpoConfig, run: RunContext):
-        rewards = {one.name: [reward.name for reward in one.rewards] for one in run.config.rewards.sets}
-        for one in stage.preferences:
-            for name in one.sets:
-                check(name in rewards, f"{stage.name}.preferences", f"reward sets out of {', '.join(rewards)}", name)
-                check(
-                    one.model not in rewards[name],
-                    f"{stage.name}.preferences",
-                    f"a reward model with another name than the rewards of {name} ({', '.join(rewards[name])})",
-                    one.model,
-                )
         self._stage, self._run = stage, run
         self._resting: dict[str, tuple[RewardModel, Any]] = {}  # with parameters on the host, and where they go
         self._work: dict[str, Work] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from r1jax.chat_client import ChatClient, ChatError, Conversation, NoReply, Sampling
-from r1jax.config import ConfigError, PreferencesConfig
+from r1jax.config import ConfigError, PreferencesConfig, RewardsConfig
 from r1jax.errors import UserError
 from r1jax.rewards.judge.ask import Ask, of_endpoint
 from r1jax.rewards.judge.votes import Pair, preferences
@@ -24,11 +24,7 @@ class JudgeVotes:
 
     def __init__(self, stage: PreferencesConfig, run: RunContext):
         settings = run.config.rewards.judge
-        if settings.url is None:
-            raise ConfigError(
-                f"{stage.name}: expected the url of a judge in rewards.judge.url, such as http://host:8000/v1, or a "
-                "rule; found neither"
-            )
+        check_voter(stage, run.config.rewards)
         self.name = settings.model
         self._stage, self._seed = stage, run.seed_of(f"{stage.name}/votes")
         self._sampling = Sampling(settings.max_tokens, stage.vote_temperature)
@@ -106,6 +102,17 @@ def _must_answer(ask: Ask, name: str) -> Ask:
 
 
 Voter = JudgeVotes | RuleVotes
+
+
+def check_voter(stage: PreferencesConfig, rewards: RewardsConfig) -> None:
+    """ConfigError for a rule that is not there, or where there is neither a rule nor a judge."""
+    if stage.rule is not None:
+        rule_of(stage.rule, f"{stage.name}.rule")
+    elif rewards.judge.url is None:
+        raise ConfigError(
+            f"{stage.name}: expected the url of a judge in rewards.judge.url, such as http://host:8000/v1, or a rule; "
+            "found neither"
+        )
 
 
 def voter(stage: PreferencesConfig, run: RunContext) -> Voter:

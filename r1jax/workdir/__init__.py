@@ -1,7 +1,7 @@
 """The files of a run, without jax: manifest, per-stage metrics, samples and journal, truncated on resume.
 
 DIR/config.json  manifest.json  summary.json
-DIR/<stage>/config.json  checkpoints/<step>/  journal/  metrics.jsonl  samples.jsonl  eval.json  tb/
+DIR/<stage>/config.json  checkpoints/<step>/  journal/  metrics.jsonl  samples.jsonl  eval.json  scored.json  tb/
 """
 
 from r1jax.workdir.files import StepLines, WorkdirError

@@ -4,7 +4,8 @@ manifest.json: {"commit": of the code that wrote it last, "stages": {name: {"sta
 "hash", "start" (the stage or the folder it starts from), "outputs": {...}, "started": UTC time of the first begin,
 "seconds": wall time of its sessions that ended in order, "error": text or null, "weights": the mark of the run's first
 weights where the stage's result depends on them (`weights_mark`; "random" without `run.weights`), else null, "data":
-{"STAGE/FILE": mark} of the data sets between stages that it and its sources have read (`data_mark`), "rewards": how the
+{"STAGE/FILE": mark} of the data sets between stages that it and its sources have read (`data_mark`), "begun": {stage:
+its "started"} of the trained stages that it comes from: one that was run again is another one, "rewards": how the
 stage's rewards ran, each way once (`RewardService.stamp`): what one session did without isolation stays on record}}}.
 What the hash covers is kept in DIR/<stage>/config.json, so that a refusal can name the fields that changed. The path of
 the weights is not part of it: they may be moved, but not be others.
@@ -15,18 +16,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from etils import epath
 
-from r1jax.config import RunConfig
+from r1jax.config import RunConfig, TrainingConfig
 from r1jax.config.references import references, stage_data
 from r1jax.config.serialize import differences, fingerprint, to_json
 from r1jax.workdir.code_version import code_version
 from r1jax.workdir.data_mark import data_mark
 from r1jax.workdir.files import WorkdirError, read_json, write_json
-from r1jax.workdir.identity import identity, mark_of_weights
+from r1jax.workdir.identity import begun_marks, identity, mark_of_weights, origin_changes
 from r1jax.workdir.stage_folder import StageFolder
 
 _SHOWN_CHANGES = 4
@@ -51,10 +52,14 @@ class Workdir:
         """The folder of that stage, whether it exists yet or not."""
         return StageFolder(self.path / name)
 
-    def claim(self, run: RunConfig) -> dict[str, Plan]:
+    def claim(self, run: RunConfig, todo: Collection[str] | None = None) -> dict[str, Plan]:
         """Plans every stage, then writes config.json: to be called before the first `begin`.
 
-        Raises WorkdirError where the workdir was made by another config.
+        Args:
+          todo: the stages that are to be run where they are not done; None: all.
+        Raises:
+          WorkdirError: the workdir was made by another config, or as `plan` raises; or one of `todo` would be trained
+            again, and a stage that would not was made of what it was.
         """
         before = self.config()
         if before is not None and before["name"] != run.name:
@@ -63,6 +68,7 @@ class Workdir:
                 "choose another --workdir"
             )
         plans = {stage.name: self.plan(run, stage.name) for stage in run.stages}
+        self._check_begun_anew(run, plans, plans if todo is None else todo)
         write_json(self.path / "config.json", to_json(run))
         return plans
 
@@ -76,25 +82,30 @@ class Workdir:
         A stage whose folder was removed starts anew; of one that leaves data it is enough that data.jsonl was.
 
         Raises WorkdirError where a finished stage was run with another config, naming the fields, and where a stage
-        that has made anything began from other weights, or read a data set that has been edited since.
+        that has made anything began from other weights, read a data set that has been edited since, or comes from a
+        stage that has another config now, or was run again.
         """
         entry = self._stages().get(name)
         folder = self.path / name
         left = run.stage(name).leaves == "data" and entry is not None and entry["status"] == "done"
         if entry is None or not folder.exists() or (left and not self.stage(name).data_file().exists()):
             return Plan("start")
-        inputs = (*self._weights_change(run, name), *self._data_changes(run, name))
+        inputs = (*self._weights_change(run, name), *self._data_changes(run, name), *self._origin_changes(run, name))
         now = identity(run, name)
         if entry["hash"] == fingerprint(now):
             return Plan("skip") if entry["status"] == "done" else Plan("resume", inputs)
         before = read_json(folder / "config.json")
         changes = tuple(differences(before, now)) if before is not None else ("config.json is missing",)
         if entry["status"] != "done":
+            other = origin_changes(before, now, name) if before is not None and self._has_made(name) else ()
+            if other:
+                raise WorkdirError(
+                    f"stage {name} of {self.path} has checkpoints, and comes from another config ({_shown(other)}): "
+                    f"take that back, choose another --workdir, or remove {folder} to run the stage again"
+                )
             return Plan("resume", changes + inputs)
-        shown = "; ".join(changes[:_SHOWN_CHANGES])
-        more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         raise WorkdirError(
-            f"stage {name} of {self.path} is done, with another config ({shown}{more}): take that back, choose "
+            f"stage {name} of {self.path} is done, with another config ({_shown(changes)}): take that back, choose "
             f"another --workdir, or remove {self.stage(name).data_file() if left else folder} to run the stage again"
         )
 
@@ -139,6 +150,7 @@ class Workdir:
             "error": None,
             "weights": mark_of_weights(run, name) or earlier.get("weights"),
             "data": self._data_marks(run, name),
+            "begun": begun_marks(run, name, stages),
             "rewards": [*ways, dict(rewards)] if rewards and rewards not in ways else ways,
         }
         # The folder's config first: a manifest entry without it could not say what changed.
@@ -201,7 +213,7 @@ class Workdir:
         now = None if before is None else mark_of_weights(run, name)
         if now is None or now == before:
             return ()
-        if entry["status"] != "done" and not self._has_checkpoints(name):
+        if not self._has_made(name):
             return (f"weights: {before} -> {now}",)
         found = "random numbers" if run.weights is None else f"those that lie in {run.weights} now"
         raise WorkdirError(
@@ -214,10 +226,9 @@ class Workdir:
 
         Raises WorkdirError where it has.
         """
-        entry = self._stages().get(name, {})
-        before, now = entry.get("data", {}), self._data_marks(run, name)
+        before, now = self._stages().get(name, {}).get("data", {}), self._data_marks(run, name)
         changes = {file: (before[file], mark) for file, mark in now.items() if file in before and before[file] != mark}
-        if changes and (entry["status"] == "done" or self._has_checkpoints(name)):
+        if changes and self._has_made(name):
             file, (old, new) = next(iter(changes.items()))
             raise WorkdirError(
                 f"stage {name} of {self.path} was made of another {file} (mark {old} -> {new}): remove "
@@ -232,7 +243,38 @@ class Workdir:
         marks = {f"{file.parent.name}/{file.name}": data_mark(file) for file in sorted(files)}
         return {file: mark for file, mark in marks.items() if mark is not None}
 
-    def _has_checkpoints(self, name: str) -> bool:
+    def _check_begun_anew(self, run: RunConfig, plans: Mapping[str, Plan], todo: Collection[str]) -> None:
+        anew = [name for name in todo if plans[name].action == "start" and isinstance(run.stage(name), TrainingConfig)]
+        for name, plan in plans.items():
+            before = read_json(self.path / name / "config.json") or {"stages": []}
+            sources = [one["name"] for one in before["stages"] if one["name"] in anew]
+            if sources and plan.action != "start" and self._has_made(name):
+                raise WorkdirError(
+                    f"stage {name} of {self.path} was made of {sources[0]}, which would be run again: put "
+                    f"{self.path / sources[0]} back, leave {sources[0]} out with --stages, or remove "
+                    f"{self.path / name} to run both again"
+                )
+
+    def _origin_changes(self, run: RunConfig, name: str) -> tuple[str, ...]:
+        """A line for each stage that was run again since this one began, which has made nothing of it yet.
+
+        Raises WorkdirError where it has.
+        """
+        stages = self._stages()
+        before, now = stages.get(name, {}).get("begun", {}), begun_marks(run, name, stages)
+        changes = {one: (before[one], mark) for one, mark in now.items() if one in before and before[one] != mark}
+        if changes and self._has_made(name):
+            source, (old, new) = next(iter(changes.items()))
+            raise WorkdirError(
+                f"stage {name} of {self.path} was made of another {source} (begun {old} -> {new}): remove "
+                f"{self.path / name} to run the stage again on {source} as it is now"
+            )
+        return tuple(f"{source}: begun {old} -> {new}" for source, (old, new) in changes.items())
+
+    def _has_made(self, name: str) -> bool:
+        """Whether anything has come of the stage that another config or input would not have made."""
+        if self.status(name) == "done":
+            return True
         checkpoints = self.stage(name).checkpoints
         return checkpoints.exists() and any(child.name.isdigit() for child in checkpoints.iterdir())
 
@@ -245,6 +287,11 @@ class Workdir:
         seconds = entry["seconds"] + time.monotonic() - self._begun.pop(name)
         stages = {**self._stages(), name: {**entry, "seconds": round(seconds, 3), **changes}}
         write_json(self.path / "manifest.json", {"commit": code_version(), "stages": stages})
+
+
+def _shown(changes: Sequence[str]) -> str:
+    more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
+    return "; ".join(changes[:_SHOWN_CHANGES]) + more
 
 
 def _utc_now() -> str:

@@ -34,6 +34,9 @@ from r1jax.config import (
     PolicyLossConfig,
     PreferenceConfig,
     RefineConfig,
+    RewardConfig,
+    RewardsConfig,
+    RewardSetConfig,
     RunConfig,
     SamplerConfig,
     SamplingConfig,
@@ -91,6 +94,7 @@ def run_on_one(*stages, model=TINY, students=()) -> RunConfig:
         model=model,
         tokenizer=TokenizerConfig(path="/nowhere"),
         stages=stages,
+        rewards=RewardsConfig(sets=(*RewardsConfig().sets, RewardSetConfig("general", (RewardConfig("format"),)))),
         mesh=MeshConfig(data=1),
         students=students,
     )

@@ -12,7 +12,6 @@ from tiny_runs import BASE, EVALUATION, ZERO, lines, run_on_one, tiny_run
 
 from r1jax.checkpoint import Checkpointer
 from r1jax.config import (
-    ConfigError,
     MixedDataConfig,
     PreferenceConfig,
     RewardConfig,
@@ -289,19 +288,3 @@ def test_groups_that_nothing_judges_are_neither_all_right_nor_all_wrong():
         "all_right_share": 0,
         "all_wrong_share": 0,
     }
-
-
-def test_sets_that_are_not_there_and_names_that_are_taken_are_refused(tmp_path):
-    run = types.SimpleNamespace(config=of_all_scenarios(tmp_path))
-
-    def preferring(name, *sets):
-        preferences = (PreferenceConfig(name, sets=sets),)
-        return PreferenceRewards(dataclasses.replace(ZERO, preferences=preferences), run)
-
-    with pytest.raises(
-        ConfigError, match=r"zero.preferences: expected reward sets out of default, general, found 'polite'"
-    ):
-        preferring("helpful", "general", "polite")
-    with pytest.raises(ConfigError, match=r"another name than the rewards of general \(format\), found 'format'"):
-        preferring("format", "general")
-    preferring("format", "default")

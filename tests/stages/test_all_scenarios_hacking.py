@@ -142,7 +142,7 @@ def test_the_alarm_rings_while_a_reward_model_that_loves_length_is_pleased_with_
     (alarm,) = [one for one in said if "being hacked" in one]
     assert alarm.startswith("hacked: step ")
     assert int(alarm.split()[2].rstrip(":")) < 24  # not only when all is over
-    findings = [one for one in doctor.diagnose(found["hacked"], WINDOW) if one.rule == "hacking"]
+    findings = [one for one in doctor.diagnose(found["hacked"], doctor.Doctor(WINDOW)) if one.rule == "hacking"]
     assert [str(one) for one in findings] == [alarm.removeprefix("hacked: ")]
 
 
@@ -153,6 +153,6 @@ def test_the_alarm_is_silent_where_the_reward_model_is_pleased_with_right_answer
     assert right[-1] > right[0] + 0.1
     assert scores[-1] > scores[0]
     assert not [one for one in said if one.startswith("healthy:") and "hacked" in one]
-    assert "hacking" not in {one.rule for one in doctor.diagnose(found["healthy"], WINDOW)}
+    assert "hacking" not in {one.rule for one in doctor.diagnose(found["healthy"], doctor.Doctor(WINDOW))}
     for model in ("loves_length", "loves_truth"):  # each is right about what it was taught
         assert json.loads((path / model / "eval.json").read_text())["held_out_accuracy"] > 0.9

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import types
 
 import jax
@@ -11,6 +12,7 @@ from tiny_runs import BASE, CHECK, ZERO, lines, run_on_one, tiny_run
 
 from r1jax import pipeline
 from r1jax.checkpoint import Checkpointer
+from r1jax.config import GrpoConfig
 from r1jax.errors import UserError
 from r1jax.stages.weights import load_params, start_checkpoint
 from r1jax.workdir import Workdir, WorkdirError
@@ -94,15 +96,26 @@ def test_a_stage_whose_start_is_not_done_is_refused(tmp_path):
         run_on_one(tiny_run(BASE, ZERO), str(tmp_path), stages=["zero"])
 
 
-def test_a_failing_stage_is_named_and_leaves_the_finished_ones_usable(tmp_path):
-    broken = dataclasses.replace(ZERO, sampler=dataclasses.replace(ZERO.sampler, max_prompt_tokens=2))
-    run = tiny_run(BASE, broken)
-    with pytest.raises(ValueError, match="max_prompt_tokens"):
-        run_on_one(run, str(tmp_path))
+def test_a_failing_stage_is_named_and_leaves_the_finished_ones_usable(tmp_path, monkeypatch):
+    def fails(stage, run):
+        raise ValueError(f"{stage.name} cannot go on")
+
+    monkeypatch.setitem(pipeline.TRAINING, GrpoConfig, fails)
+    with pytest.raises(ValueError, match="zero cannot go on"):
+        run_on_one(tiny_run(BASE, ZERO), str(tmp_path))
     workdir = Workdir(tmp_path)
     assert workdir.status("base") == "done"
     assert workdir.status("zero") == "failed"
-    assert "max_prompt_tokens" in workdir.entry("zero")["error"]
+    assert workdir.entry("zero")["error"] == "ValueError: zero cannot go on"
+
+
+def test_a_base_that_would_be_trained_again_behind_a_stage_made_of_it_is_refused_before_it_is(finished, tmp_path):
+    path = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(path / "base")
+    with pytest.raises(WorkdirError, match=r"stage zero of .* was made of base, which would be run again"):
+        run_on_one(tiny_run(BASE, ZERO, CHECK), str(path))
+    assert not (path / "base").exists()
+    run_on_one(tiny_run(BASE, ZERO, CHECK), str(path), stages=["zero", "check"])  # both are done
 
 
 def test_a_stage_may_start_from_one_that_only_evaluates(finished):

@@ -23,8 +23,9 @@ KILLS = collections.defaultdict(  # of each stage, so that every kind is killed 
     lambda: 3,
     {SftConfig: 1, RewardModelConfig: 1, PretrainConfig: 2, GrpoConfig: 2, CollectConfig: 2},
 )
-# Compared apart, or of the sessions: curves show the speed, and samples are kept with the times of earlier stages.
-SESSION_FILES = {"journal", "checkpoints", "sampled", "metrics.jsonl", "curves.png"}
+# Compared apart, or of the sessions: curves show the speed, samples are kept with the times of earlier stages, and
+# evaluations are known by the times of checkpoints.
+SESSION_FILES = {"journal", "checkpoints", "sampled", "metrics.jsonl", "curves.png", "scored.json"}
 
 
 def finish(process: subprocess.Popen) -> None:

@@ -1,0 +1,192 @@
+"""What stages will need hours from now, looked at before the first of them begins: their data, their rules.
+
+Data that an earlier stage leaves is not there yet; the reader of that stage looks at it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import heapq
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from r1jax.config import (
+    CollectConfig,
+    DataConfig,
+    DistillConfig,
+    EvaluationConfig,
+    GrpoConfig,
+    PreferencesConfig,
+    PretrainConfig,
+    RewardModelConfig,
+    SearchConfig,
+    SftConfig,
+    StageConfig,
+    StepLabelsConfig,
+    TemplateConfig,
+)
+from r1jax.config.data import FILE_KINDS
+from r1jax.config.references import parts
+from r1jax.data.records import DataError, Record, require
+from r1jax.errors import UserError
+from r1jax.rewards.routing import set_of
+from r1jax.stages.collect import wrapped
+from r1jax.stages.collect_rules import rule_of
+from r1jax.stages.context import RunContext
+from r1jax.stages.grading import render_one
+from r1jax.stages.mixed_prompts import comes
+from r1jax.stages.preference_votes import check_voter
+from r1jax.workdir.files import absolute
+
+TASK_RECORDS = 16  # of a generator, whose records are all of one kind
+RENDERED = 64  # questions of a source, the longest ones: nearly always one of them has the most tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """What a stage takes from a source.
+
+    Attributes:
+      fields: those that every record must have.
+      graded: the records name reward sets.
+      asked: the template that asks the question, and the tokens that there are for it.
+      wrapped_by: whose `prompting` stands around the question.
+    """
+
+    data: DataConfig
+    fields: tuple[str, ...]
+    graded: bool = False
+    asked: tuple[TemplateConfig, int] | None = None
+    wrapped_by: CollectConfig | None = None
+
+
+def check_stages(stages: Sequence[StageConfig], run: RunContext) -> None:
+    """Raises a UserError for the first thing that one of the stages, which are all to be run, could not use.
+
+    ConfigError for a rule that cannot be imported, or preferences without anybody to vote; DataError for a source that
+    is not there, or has no records as the stage needs them: it names the stage and the field.
+    """
+    for stage in stages:
+        check_rules(stage, run)
+    seen: set[tuple[str | None, Need]] = set()
+    for stage in stages:
+        theirs = run.of(stage.name)
+        for path, need in needs(stage):
+            if (stage.student, need) not in seen and not of_this_run(need.data, run):
+                seen.add((stage.student, need))
+                try:
+                    look_at(need, theirs)
+                except UserError as error:
+                    raise DataError(f"stages.{stage.name}.{path}: {error}") from error
+
+
+def check_rules(stage: StageConfig, run: RunContext) -> None:
+    """ConfigError where a rule of the stage, or the judge in its place, is not there."""
+    if isinstance(stage, CollectConfig) and stage.refine is not None and stage.refine.rule is not None:
+        rule_of(stage.refine.rule, f"{stage.name}.refine.rule")
+    if isinstance(stage, PreferencesConfig):
+        check_voter(stage, run.config.rewards)
+
+
+def of_this_run(data: DataConfig, run: RunContext) -> bool:
+    """Whether a stage of the run leaves the data: by its kind, or by a path in the stage's folder."""
+    if data.kind not in FILE_KINDS:
+        return data.kind == "stage"
+    folders = [os.fspath(absolute(run.workdir.stage(stage.name).path)) for stage in run.whole.stages]
+    return os.fspath(absolute(data.path)).startswith(tuple(f"{folder}/" for folder in folders))
+
+
+def look_at(need: Need, run: RunContext) -> None:
+    """Reads a source (of a generator and of TFDS the first records); UserError for what cannot be used."""
+    data = need.data
+    if data.kind == "task":
+        data = dataclasses.replace(data, limit=min(data.limit, TASK_RECORDS))
+    records = run.load(data)
+    records = records if isinstance(records, list) else records[:TASK_RECORDS]
+    sets = [one.name for one in run.config.rewards.sets]
+    for record in records:
+        for field in need.fields:
+            require(record, field)
+        if need.graded:
+            set_of(record, sets)
+    if need.asked is not None:
+        template, most_tokens = need.asked
+        for record in heapq.nlargest(RENDERED, _as_asked(need, records, run), key=_length):
+            render_one(record, template, run, max_prompt_tokens=most_tokens)
+
+
+def _as_asked(need: Need, records: Sequence[Record], run: RunContext) -> Sequence[Record]:
+    stage = need.wrapped_by
+    examples = None if stage is None else stage.prompting.examples
+    if stage is None or (examples is not None and of_this_run(examples, run)):
+        return records
+    questions = wrapped(stage, run, records)
+    return [{**record, "question": question} for record, question in zip(records, questions, strict=True)]
+
+
+def _length(record: Record) -> int:
+    return len(record["question"])
+
+
+def needs(stage: StageConfig) -> Iterator[tuple[str, Need]]:
+    """All that a stage reads, by the path of its field."""
+    own = next((found for kind, found in OF_KIND.items() if isinstance(stage, kind)), None)
+    if own is not None:
+        yield from own(stage)
+    for path, one in parts(stage, EvaluationConfig):
+        asked = (one.template or stage.template, one.sampler.max_prompt_tokens)
+        yield f"{path}.data", Need(one.data, ("question",), graded=True, asked=asked)
+
+
+Needs = Iterable[tuple[str, Need]]
+
+
+def _texts(stage: PretrainConfig) -> Needs:
+    yield "data", Need(stage.data, ("text",))
+
+
+def _examples(stage: SftConfig) -> Needs:
+    yield "data", Need(stage.data, ("question", "response"))
+
+
+def _answers(stage: RewardModelConfig) -> Needs:
+    fields = {"pairwise": ("question", "chosen", "rejected"), "pointwise": ("question", "response", "label")}
+    yield "data", Need(stage.data, fields[stage.loss])
+    if stage.held_out is not None:
+        yield "held_out", Need(stage.held_out, fields[stage.loss])
+
+
+def _prompts(
+    stage: GrpoConfig | DistillConfig | PreferencesConfig | StepLabelsConfig | SearchConfig, *, graded: bool
+) -> Needs:
+    asked = (stage.template, stage.sampler.max_prompt_tokens)
+    yield "data", Need(stage.data, ("question",), graded=graded, asked=asked)
+    if isinstance(stage, GrpoConfig):
+        for number, one in enumerate(stage.mixed):
+            if comes(one.share, stage):
+                yield f"mixed.{number}.data", Need(one.data, ("question",), graded=True, asked=asked)
+
+
+def _collected(stage: CollectConfig) -> Needs:
+    asked = None if stage.teacher is not None else (stage.template, stage.sampler.max_prompt_tokens)
+    if stage.prompting.examples is not None:
+        yield "prompting.examples", Need(stage.prompting.examples, ("question", "response"))
+    yield "data", Need(stage.data, ("question",), graded=True, asked=asked, wrapped_by=stage)
+    for number, data in enumerate(stage.evaluation_sets):
+        yield f"evaluation_sets.{number}", Need(data, ("question",))
+    for number, one in enumerate(stage.general):
+        yield f"general.{number}.data", Need(one.data, ("question", "response"))
+
+
+OF_KIND: dict[type[StageConfig], Callable[..., Needs]] = {
+    PretrainConfig: _texts,
+    SftConfig: _examples,
+    RewardModelConfig: _answers,
+    GrpoConfig: functools.partial(_prompts, graded=True),
+    DistillConfig: functools.partial(_prompts, graded=False),
+    CollectConfig: _collected,
+    PreferencesConfig: functools.partial(_prompts, graded=False),
+    StepLabelsConfig: functools.partial(_prompts, graded=True),
+    SearchConfig: functools.partial(_prompts, graded=True),
+}
