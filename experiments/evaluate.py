@@ -4,7 +4,8 @@ python experiments/evaluate.py --config=experiments/configs/NAME.py --workdir=DI
 python experiments/evaluate.py --config=experiments/configs/NAME.py --checkpoint=FOLDER --stage=NAME [--step=N]
 
 Prints the table and writes eval-<step>.json beside the stage's files. Without --step: the stage's result, or its newest
-checkpoint while it runs. The evaluation is changed with --config.stages.NAME.evaluation.samples=64 and the like.
+checkpoint while it runs; of a stage that evaluates weights before any training these, as step 0. The evaluation is
+changed with --config.stages.NAME.evaluation.samples=64 and the like.
 
 ... --suite=r1 [--benchmarks=aime2024,gsm8k] --suite.gsm8k.evaluation.data.path=test.jsonl [--again]
 ... --judge_against=answers.jsonl --config.rewards.judge.url=http://host:8000/v1
@@ -20,15 +21,14 @@ import sys
 from absl import flags
 from etils import epath
 
-from r1jax.checkpoint import find_checkpoint
 from r1jax.config import RunConfig, StageConfig, check
 from r1jax.config import flags as config_flags
 from r1jax.config.load import load_config
 from r1jax.launch import one_line_errors, prepare_jax
 from r1jax.report import table
 from r1jax.stages.context import open_context
-from r1jax.stages.evaluate import evaluate, evaluation_file
-from r1jax.stages.weights import load_params, stage_checkpoint
+from r1jax.stages.evaluate import evaluate
+from r1jax.stages.weights import load_params, stage_weights
 from r1jax.suites import load as suite_load
 from r1jax.suites import table as suite_table
 from r1jax.suites.running import run_suite, subject_of
@@ -72,16 +72,13 @@ def evaluate_stage(config: RunConfig, stage: StageConfig) -> None:
     prepare_jax()
     with open_context(config, Workdir(WORKDIR.value or CHECKPOINT.value)) as whole:
         run = whole.of(stage.name)
-        if CHECKPOINT.value is None:
-            checkpoint = stage_checkpoint(stage, run, STEP.value)
-        else:
-            checkpoint = find_checkpoint(CHECKPOINT.value, STEP.value)
-        params = load_params(str(checkpoint), None, run)
+        weights = stage_weights(stage, run, STEP.value, CHECKPOINT.value)
+        params = load_params(weights.folder, None, run)
         result = evaluate(params, stage.evaluation, run=run, template=stage.template, purpose="evaluation")
-    step = int(checkpoint.name)
-    write_json(evaluation_file(checkpoint), result.summary | {"step": step})
-    table.render({"stages": {f"{stage.name} {step}": result.summary}})
-    print(f"\n{evaluation_file(checkpoint)}")
+    file = weights.results / f"eval-{weights.step}.json"
+    write_json(file, result.summary | {"step": weights.step})
+    table.render({"stages": {f"{stage.name} {weights.step}": result.summary}})
+    print(f"\n{file}")
 
 
 def evaluate_on(suite: SuiteConfig, config: RunConfig, stage: StageConfig) -> None:

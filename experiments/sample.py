@@ -16,7 +16,7 @@ from r1jax.errors import UserError
 from r1jax.launch import one_line_errors, prepare_jax
 from r1jax.stages.chat import Chat, questions
 from r1jax.stages.context import open_context
-from r1jax.stages.weights import load_params, stage_checkpoint
+from r1jax.stages.weights import load_params, stage_weights
 from r1jax.workdir import Workdir
 
 CONFIG = flags.DEFINE_string("config", None, "config file of the run", required=True)
@@ -39,7 +39,7 @@ def main() -> None:
         prepare_jax()
         with open_context(config, Workdir(WORKDIR.value)) as whole:
             run = whole.of(stage.name)
-            params = load_params(str(stage_checkpoint(stage, run, STEP.value)), None, run)
+            params = load_params(stage_weights(stage, run, STEP.value).folder, None, run)
             chat = Chat(params, stage.template, run, sampling=sampling, samples=SAMPLES.value)
             console = Console(highlight=False)
             for question in questions():

@@ -13,7 +13,7 @@ Command
     Data and --dry_run as in r1_paper_qwen2.5_7b.py.
 
 Time
-    Not run here. The paper has no hours for its students. The dry run says about 50 GiB of each of 256 devices.
+    Not run here. The paper has no hours for its students. The dry run says about 51 GiB of each of 256 devices.
 """
 
 import dataclasses

@@ -16,9 +16,10 @@ Command
     The data lies where the command is given, or --config.stages.NAME.data.path says where: train.jsonl (maths, choices,
     programs: `rewards` names the set of R1-Zero's format, `rewards_r1` that of R1's), cold_start.jsonl,
     questions/*.parquet, writing.jsonl and plain.jsonl (answers as they are), general.jsonl, harmless.jsonl and
-    general_held_out.jsonl (prompts), safety.jsonl (`safe` is 1 or 0), and the evaluation sets. The data sets between
-    the stages are runs/r1/STAGE/data.jsonl: read them, edit them, run the same command again. What it would need,
-    without any of this: --dry_run. A part of it: --stages=zero,cold_start_data.
+    general_held_out.jsonl (prompts), safety.jsonl (`safe` is 1 or 0), and the evaluation sets as docs/evaluation.md has
+    them: aime2024.jsonl, math500.jsonl, gpqa_diamond.csv, livecodebench.jsonl. The data sets between the stages are
+    runs/r1/STAGE/data.jsonl: read them, edit them, run the same command again. What it would need, without any of this:
+    --dry_run. A part of it: --stages=zero,cold_start_data.
 
 Time
     The paper's took about 198 hours for R1-Zero and 80 for R1 on 512 H800, and 5,000 hours of one for the SFT data
@@ -58,27 +59,39 @@ from r1jax.config import (
     constant,
 )
 from r1jax.config.load import load_config
+from r1jax.suites.load import load_suite
 
-ZERO = load_config(str(pathlib.Path(__file__).with_name("r1_paper_zero.py")))
+HERE = pathlib.Path(__file__).parent
+ZERO = load_config(str(HERE / "r1_paper_zero.py"))
+SUITE = {one.name: one.asking for one in load_suite("r1", HERE.parent / "suites").benchmarks}
 ROWS = 64  # ours, of the machine: as in r1_paper_zero.py
 CONTEXT = 32_768  # v2 B.4.2 (SFT), N and v2 3.2.1 (longest output of RL stages 1 and 2)
-PROMPT_TOKENS = 2048  # ours: a longer question is an error that names it
+PROMPT_TOKENS = 2048  # ours: in RL a longer question is an error that names it, data is collected without it
 LONGEST_TURN = CONTEXT - PROMPT_TOKENS  # derived: a longer sample does not fit the context of SFT with its question
+ASKED_TOKENS = CONTEXT + 1_024  # ours: a question, the longest turn, and the words that ask to refine it
 FROM_PREFERENCES = 1_296  # N, v2 3.2.2: general prompts and preference rewards in the last 400 steps alone, of 1,696
 
 R1 = TemplateConfig(name="r1")  # v1 2.3.1: thinking, then a summary; the prompt around the question is ours
 THINK = TemplateConfig(name="r1", forced_prefix="<think>\n")  # RM
-BOXED = dataclasses.replace(  # RM
-    THINK, instruction=r"Please reason step by step, and put your final answer within \boxed{}."
-)
+BOXED = r"Please reason step by step, and put your final answer within \boxed{}."  # RM
+LETTER = SUITE["gpqa"].instruction  # v2 tables of prompts: `ANSWER: $LETTER`; the rest of the wording is ours
+PROGRAM = SUITE["livecodebench"].instruction  # ours
+# Of maths, choices and programs; R1-Zero is asked for maths as it was trained to be, which is v1 table 1.
+ASKED = tuple(dataclasses.replace(THINK, instruction=words) for words in (BOXED, LETTER, PROGRAM))
+ZERO_ASKED = (None, *(TemplateConfig(name="r1_zero", instruction=words) for words in (LETTER, PROGRAM)))
 # v2 D.1: temperature, top-p and longest answer of every evaluation.
 PROTOCOL = SamplingConfig(temperature=0.6, top_p=0.95, max_new_tokens=32_768)
 SAMPLER = SamplerConfig(lanes=ROWS, width=16, chunk_steps=128, max_prompt_tokens=PROMPT_TOKENS)  # ours, of the machine
+COLLECTOR = dataclasses.replace(SAMPLER, max_prompt_tokens=ASKED_TOKENS)
 
-AIME = DataConfig(kind="jsonl", path="aime2024.jsonl")
+# As their authors have them, and as experiments/suites/r1.py reads them.
+AIME = DataConfig(kind="jsonl", path="aime2024.jsonl", columns=(("question", "problem"),))
 MATH = DataConfig(kind="jsonl", path="math500.jsonl", columns=(("question", "problem"), ("id", "unique_id")))
-GPQA = DataConfig(kind="jsonl", path="gpqa_diamond.jsonl")  # `question` with lettered choices, `choices`, `answer`
-CODE = DataConfig(kind="jsonl", path="livecodebench.jsonl", tests_from="livecodebench")
+GPQA = DataConfig(kind="csv", path="gpqa_diamond.csv", choices_from="gpqa", columns=(("id", "Record ID"),))
+CODE = DataConfig(
+    kind="jsonl", path="livecodebench.jsonl", tests_from="livecodebench", columns=(("id", "question_id"),)
+)
+FITTING = FiltersConfig(max_tokens=LONGEST_TURN, max_question_tokens=PROMPT_TOKENS)  # derived: they fit CONTEXT
 EVALUATION_SETS = (AIME, MATH, GPQA, CODE)
 
 # The same questions as R1-Zero's, told by another column to be graded in the format of R1.
@@ -100,10 +113,14 @@ def evaluated(
     def evaluation(data: DataConfig, kind: str, samples: int) -> EvaluationConfig:
         template = dict(zip(("", "choice", "code"), templates, strict=True))[kind]
         name = rewards if not kind else kind if rewards == "default" else f"{rewards}_{kind}"
-        return EvaluationConfig(dataclasses.replace(data, rewards=name), samples, PROTOCOL, SAMPLER, template)
+        data = dataclasses.replace(data, rewards=name)
+        return EvaluationConfig(data, samples, PROTOCOL, SAMPLER, template, answers_vote=kind != "code")
 
     def benchmark(name: str, share: float, *asked) -> BenchmarkConfig:
-        return BenchmarkConfig(name, evaluation(*asked), published=(("v2 table 3", share),))
+        long = dataclasses.replace(SAMPLER, max_prompt_tokens=4096)  # ours: as in the suite
+        return BenchmarkConfig(
+            name, dataclasses.replace(evaluation(*asked), sampler=long), published=(("v2 table 3", share),)
+        )
 
     return {
         "evaluation": evaluation(AIME, "", 64),  # v2 D.1
@@ -118,7 +135,7 @@ def evaluated(
 def zero() -> GrpoConfig:
     """R1-Zero, by RL alone from the base model: r1_paper_zero.py has its numbers."""
     figures = {"math500": 0.959, "gpqa": 0.758, "livecodebench": 0.5}  # v2 table 3
-    return dataclasses.replace(ZERO.stage("zero"), **evaluated("default", None, None, None, **figures))
+    return dataclasses.replace(ZERO.stage("zero"), **evaluated("default", *ZERO_ASKED, **figures))
 
 
 def cold_start() -> tuple[CollectConfig, SftConfig]:
@@ -130,11 +147,11 @@ def cold_start() -> tuple[CollectConfig, SftConfig]:
         data=DataConfig(kind="jsonl", path="cold_start.jsonl"),  # v2 B.3.2: thousands of questions
         samples=4,  # ours; v2 B.3.2: several
         sampling=SamplingConfig(temperature=1.0, top_p=None, max_new_tokens=LONGEST_TURN),  # v2 B.3.2: temperature
-        sampler=SAMPLER,
+        sampler=COLLECTOR,
         # v2 B.3.2: translated, rewritten and summed up by DeepSeek-V3; ours: by the policy itself.
         refine=RefineConfig(by="policy", sampling=dataclasses.replace(PROTOCOL, max_new_tokens=LONGEST_TURN)),
         # v2 B.3.2: right, without repetition, in one language; their limits, and one sample a question, are ours.
-        filters=FiltersConfig(max_tokens=LONGEST_TURN, samples_per_prompt=1),
+        filters=dataclasses.replace(FITTING, samples_per_prompt=1),
         evaluation_sets=EVALUATION_SETS,  # v2 D.1
     )
     stage = SftConfig(
@@ -143,7 +160,7 @@ def cold_start() -> tuple[CollectConfig, SftConfig]:
         data=DataConfig(kind="stage", name="cold_start_data"),
         num_steps=78,  # ours: 2 passes over 5,000 samples, of "thousands"
         **sft(),
-        **evaluated("reasoning", BOXED, THINK, THINK, math500=0.942, gpqa=0.661, livecodebench=0.575),  # v2 table 3
+        **evaluated("reasoning", *ASKED, math500=0.942, gpqa=0.661, livecodebench=0.575),  # v2 table 3
     )
     return data, stage
 
@@ -164,7 +181,7 @@ def sft() -> dict:
 
 def reasoning_rl() -> GrpoConfig:
     """RL stage 1, which makes Dev2: as R1-Zero but for what is written here."""
-    dev2 = evaluated("reasoning", BOXED, THINK, THINK, math500=0.959, gpqa=0.707, livecodebench=0.635)  # v2 table 3
+    dev2 = evaluated("reasoning", *ASKED, math500=0.959, gpqa=0.707, livecodebench=0.635)  # v2 table 3
     return dataclasses.replace(
         ZERO.stage("zero"),
         name="reasoning_rl",
@@ -190,9 +207,9 @@ def rejection() -> tuple[CollectConfig, SftConfig]:
         data=QUESTIONS,
         samples=4,  # ours; v1 2.3.3: several
         sampling=dataclasses.replace(PROTOCOL, max_new_tokens=LONGEST_TURN),  # ours
-        sampler=SAMPLER,
+        sampler=COLLECTOR,
         # v1 2.3.3: right, no mixed languages, no long paragraphs, no code blocks; where the limits lie is ours.
-        filters=FiltersConfig(max_tokens=LONGEST_TURN),
+        filters=FITTING,
         evaluation_sets=EVALUATION_SETS,  # v2 D.1
         general=(  # v1 2.3.3: some with a thinking part by prompting first, "hello" without
             GeneralDataConfig(DataConfig(kind="jsonl", path="writing.jsonl"), write_thinking=True),
@@ -205,7 +222,7 @@ def rejection() -> tuple[CollectConfig, SftConfig]:
         data=DataConfig(kind="stage", name="rejection_data"),
         num_steps=12_574,  # v1 2.3.3, v2 table 5: 2 passes over 804,745 samples
         **sft(),
-        **evaluated("reasoning", BOXED, THINK, THINK, math500=0.954, gpqa=0.712, livecodebench=0.646),  # v2 table 3
+        **evaluated("reasoning", *ASKED, math500=0.954, gpqa=0.712, livecodebench=0.646),  # v2 table 3
     )
     return data, stage
 
@@ -229,6 +246,7 @@ def reward_models() -> tuple[PreferencesConfig, RewardModelConfig, RewardModelCo
         "batch_records": 256,  # N, v2 3.1
         "optimizer": OptimizerConfig(learning_rate=6e-6),  # N, v2 3.1
         "held_out_share": 0.05,  # ours
+        "score_tokens": PROMPT_TOKENS + CONTEXT,  # N, v2 3.1: no limit when they score; derived: the longest there is
     }
     helpful = RewardModelConfig(
         name="helpful",
@@ -288,7 +306,7 @@ def all_scenarios_rl() -> GrpoConfig:
         ),
         preference_validation=general,
         validate_every=80,  # ours: five looks in the last 400 steps, the window of the hacking alarm
-        **evaluated("reasoning", BOXED, THINK, THINK, math500=0.973, gpqa=0.715, livecodebench=0.659),  # v2 table 3
+        **evaluated("reasoning", *ASKED, math500=0.973, gpqa=0.715, livecodebench=0.659),  # v2 table 3
     )
 
 

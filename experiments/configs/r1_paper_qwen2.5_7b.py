@@ -13,13 +13,13 @@ Command
         --config.stages.teacher_data.teacher.url=http://TEACHER_HOST:8000/v1 \\
         --config.rewards.judge.url=http://JUDGE_HOST:8000/v1
 
-    questions/*.parquet, train.jsonl and the evaluation sets are those of r1_paper_full.py. What it would need, without
-    weights, data or devices: --dry_run. With a data set that is made already, without a teacher:
-    --stages=student_base,student_distilled --config.stages.student_distilled.data.kind=jsonl
-    --config.stages.student_distilled.data.path=FILE
+    questions/*.parquet, writing.jsonl and plain.jsonl (all for `teacher_data`), train.jsonl (for RL) and the evaluation
+    sets are those of r1_paper_full.py. What it would need, without weights, data or devices: --dry_run. With a data set
+    that is made already, without a teacher: --stages=student_base,student_distilled
+    --config.stages.student_distilled.data.kind=jsonl --config.stages.student_distilled.data.path=FILE
 
 Time
-    Not run here. The paper has no hours for its students. The dry run says about 50 GiB of each of 128 devices.
+    Not run here. The paper has no hours for its students. The dry run says about 51 GiB of each of 128 devices.
 
 Sources: as in r1_paper_full.py. "ours": no version says it.
 """

@@ -14,8 +14,8 @@ Command
         --config.stages.zero.evaluation.data.path=aime2024.jsonl
 
     A record of train.jsonl names its reward set in `rewards` (`default` for maths, `choice`, `code`): docs/rewards.md.
-    What it would need, without weights, data or devices: --dry_run. A smaller model on 64 devices:
-    --config.model.preset=qwen2.5-7b --config.mesh.fsdp=64 --config.mesh.expert=1 --config.mesh.tensor=1
+    aime2024.jsonl is as its authors have it (problem, answer). What it would need, without weights, data or devices:
+    --dry_run. On a model of 7B: the stage `student_rl` of r1_paper_qwen2.5_7b.py.
 
 Time
     The paper's took about 198 hours on 512 H800 (arXiv:2501.12948v2, B.4.4). Not run here, and not to be run on devices
@@ -48,7 +48,7 @@ from r1jax.config import (
 
 ROWS = 64  # ours: of a micro-batch and of the sampler's lanes: a multiple of mesh.data x fsdp x expert
 PROMPT_TOKENS = 2048  # ours: a longer question is an error that names it
-AIME = DataConfig(kind="jsonl", path="aime2024.jsonl")
+AIME = DataConfig(kind="jsonl", path="aime2024.jsonl", columns=(("question", "problem"),))
 # v2 D.1: temperature, top-p and longest answer of every evaluation; that the curves were drawn so is our reading.
 PROTOCOL = SamplingConfig(temperature=0.6, top_p=0.95, max_new_tokens=32_768)
 SAMPLER = SamplerConfig(lanes=ROWS, width=16, chunk_steps=128, max_prompt_tokens=PROMPT_TOKENS)  # ours

@@ -128,7 +128,22 @@ class CollectConfig(StageConfig):
             "teacher or rule where a teacher is asked",
             "policy",
         )
+        if self.refine is not None and self.refine.by == "policy" and self.refine.steps:
+            self._check_room(self.refine)
         _check_leaves_data(self)
+
+    def _check_room(self, refine: RefineConfig) -> None:
+        """A request to refine holds the question and all of the turn, as it was sampled or as a step has left it."""
+        read = {"sampling": self.sampling.max_new_tokens}
+        if len(refine.steps) > 1:
+            read["refine.sampling"] = refine.sampling.max_new_tokens
+        field, longest = max(read.items(), key=lambda one: one[1])
+        check(
+            self.sampler.max_prompt_tokens > longest,
+            f"{self.name}.sampler.max_prompt_tokens",
+            f"more than {field}.max_new_tokens={longest} (the policy refines what is so long, beside its question)",
+            self.sampler.max_prompt_tokens,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

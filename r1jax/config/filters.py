@@ -23,7 +23,7 @@ COUNTS = (
     "decontamination_ngram",
     "samples_per_prompt",
 )
-TOKENS = ("min_tokens", "max_tokens", "min_thinking_tokens", "max_thinking_tokens")
+TOKENS = ("min_tokens", "max_tokens", "min_thinking_tokens", "max_thinking_tokens", "max_question_tokens")
 LEAST_JACCARD = 0.1  # below it nearly everything is near everything
 
 
@@ -49,6 +49,7 @@ class FiltersConfig:
     max_tokens: int | None = None
     min_thinking_tokens: int | None = None
     max_thinking_tokens: int | None = None
+    max_question_tokens: int | None = None  # of the question as the stage's template asks it
     summary_states_answer: bool = False  # a final answer, not other than the gold or the last box of the thinking
     thinking_language_share: float | None = 0.9  # of the words, in the language of the question
     summary_language_share: float | None = 0.9

@@ -79,7 +79,7 @@ def frozen_kind(model: ModelConfig) -> str:
 
 def reward_model(name: str, run: RunConfig) -> Reader:
     """The reward model that a stage of the run trains, as others read with it."""
-    batch = run.stage(name).batch
+    batch = run.stage(name).scoring_batch
     return Reader(run.of(name).scoring().model, batch.micro_batch_rows, batch.row_tokens)
 
 

@@ -198,7 +198,7 @@ def programs_of(stage: StageConfig, run: RunConfig) -> list[Program]:
     for reading in scorer_uses(stage):
         same: dict[BatchConfig, list[str]] = {}
         for name in reading.models:
-            same.setdefault(run.stage(name).batch, []).append(name)
+            same.setdefault(run.stage(name).scoring_batch, []).append(name)
         for batch, names in same.items():
             rows = scorer_rows(batch)
             found.append(Program(reading.purpose, f"{', '.join(names)}: {_rows_line(rows)}", len(names) * len(rows)))

@@ -18,7 +18,7 @@ from r1jax.config import CollectConfig, TeacherConfig
 from r1jax.data import stage_files
 from r1jax.data.records import DataError, Record, require
 from r1jax.stages.collect_batches import Batches, Part
-from r1jax.stages.collect_filters import Funnel, after_refinement, before_refinement, evaluation_questions
+from r1jax.stages.collect_filters import Funnel, after_refinement, before_refinement, evaluation_texts
 from r1jax.stages.collect_general import general_records
 from r1jax.stages.collect_policy import Policy
 from r1jax.stages.collect_records import prompt_records, sample_lines, sample_records
@@ -68,7 +68,7 @@ def run(stage: CollectConfig, run: RunContext) -> dict[str, Any]:
         write_lines(folder.samples.path, lines)
         sampled, counts = sample_records(stage, run, prompts, groups, writer.lineage)
         stage_files.write(folder.data_file("prompts.jsonl"), prompt_records(prompts, sampled, stage))
-        funnel = Funnel(stage, evaluation_questions(stage, run))
+        funnel = Funnel(stage, evaluation_texts(stage, run))
         try:
             records = funnel.add(counts, sampled)
             if stage.refine is None:

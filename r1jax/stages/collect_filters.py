@@ -34,6 +34,7 @@ _NOTHING = FiltersConfig(
 _BEYOND_MENDING = (
     "min_scores",
     "finished",
+    "max_question_tokens",
     "min_pass_rate",
     "max_pass_rate",
     "decontamination_ngram",
@@ -48,7 +49,9 @@ _READABLE = (
     "repeated_ngram_share",
     "repetition_characters",
     "finished",
+    "max_tokens",
 )
+_GIVEN = ("max_tokens", "max_question_tokens", "decontamination_ngram")
 
 
 def before_refinement(config: FiltersConfig) -> FiltersConfig:
@@ -62,23 +65,31 @@ def after_refinement(config: FiltersConfig) -> FiltersConfig:
 
 
 def on_written_thinking(config: FiltersConfig) -> FiltersConfig:
-    """Those that look at how a thinking reads."""
+    """Those that look at how a thinking reads, and how long it has made the turn."""
     chosen = {name: getattr(config, name) for name in _READABLE}
     return dataclasses.replace(_NOTHING, thinking="required", **chosen)
 
 
-def on_questions(config: FiltersConfig) -> FiltersConfig:
-    """Decontamination alone."""
-    return dataclasses.replace(_NOTHING, decontamination_ngram=config.decontamination_ngram)
+def on_given(config: FiltersConfig) -> FiltersConfig | None:
+    """Those that a record meets whose response is given: lengths and decontamination; None where neither is on."""
+    chosen = {name: getattr(config, name) for name in _GIVEN}
+    return None if set(chosen.values()) == {None} else dataclasses.replace(_NOTHING, **chosen)
 
 
-def evaluation_questions(stage: CollectConfig, run: RunContext) -> Mapping[str, list[str]]:
-    """The questions of the stage's evaluation sets, by the names under which a report shows them."""
-    questions: dict[str, list[str]] = {}
+def evaluation_texts(stage: CollectConfig, run: RunContext) -> Mapping[str, list[str]]:
+    """The questions of the stage's evaluation sets, by the names under which a report shows them; and the solutions of
+    sets that have any (`solution`, a text), numbered as their questions. Answers are none: a number is in everything.
+    """
+    texts: dict[str, list[str]] = {}
     for data in stage.evaluation_sets:
-        name = data.name or data.path
-        questions.setdefault(name, []).extend(require(record, "question") for record in run.load(data))
-    return questions
+        name, records = data.name or data.path, run.load(data)
+        texts.setdefault(name, []).extend(require(record, "question") for record in records)
+        solutions = [found if isinstance(found := record.get("solution"), str) else "" for record in records]
+        if any(solutions):
+            first = len(texts[name]) - len(solutions)
+            before = texts.setdefault(f"solutions of {name}", [])
+            before += [""] * (first - len(before)) + solutions
+    return texts
 
 
 class Funnel:

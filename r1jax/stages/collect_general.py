@@ -13,8 +13,8 @@ from r1jax.config import CollectConfig, GeneralDataConfig
 from r1jax.data.filters import Count
 from r1jax.data.records import Record, require
 from r1jax.stages.collect_batches import Batches, Part
-from r1jax.stages.collect_filters import Funnel, on_questions, on_written_thinking
-from r1jax.stages.collect_records import Dropped, num_thinking_tokens, with_turn
+from r1jax.stages.collect_filters import Funnel, on_given, on_written_thinking
+from r1jax.stages.collect_records import Dropped, num_thinking_tokens, question_tokens, with_turn
 from r1jax.stages.collect_teacher import num_tokens
 from r1jax.stages.context import RunContext
 from r1jax.stages.refine import Writer, language_of
@@ -27,7 +27,7 @@ Json = Any
 def general_records(
     stage: CollectConfig, run: RunContext, batches: Batches, writer: Writer, funnel: Funnel, origin: Json
 ) -> list[Record]:
-    """The records of all sources of `stage.general`, decontaminated as the samples are.
+    """The records of all sources of `stage.general`, decontaminated as the samples are, and no longer than these.
 
     `lineage.thinking` says "given" (it was in the response), "written" (with the writer's `origin`), or None. Those
     for which none could be written are dropped and counted. DataError where nothing is left of a source.
@@ -35,8 +35,9 @@ def general_records(
     records: list[Record] = []
     for number, source in enumerate(stage.general):
         given = [_given(record, stage, run, number) for record in run.load(source.data)]
-        if stage.filters.decontamination_ngram is not None:
-            given = funnel.filter(given, on_questions(stage.filters), of="general ")
+        met = on_given(stage.filters)
+        if met is not None:
+            given = funnel.filter(given, met, of="general ")
         if source.write_thinking:
             given = _with_thinking(given, source, number, stage, run, batches, writer, funnel, origin)
         records += given
@@ -53,6 +54,7 @@ def _given(record: Record, stage: CollectConfig, run: RunContext, number: int) -
         "thinking": None if thinking(response) is None else "given",
         "truncated": False,
         **_lengths(response, run),
+        **question_tokens(record, stage, run),
     }
     return with_turn(record, f"{stage.name}:general{number}:{record['id']}", response, lineage)
 

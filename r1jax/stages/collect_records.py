@@ -13,6 +13,7 @@ from r1jax.data.records import Record
 from r1jax.rewards.verdicts import Verdict
 from r1jax.stages.context import RunContext
 from r1jax.text.answers import thinking
+from r1jax.text.templates import render_prompt
 
 Json = Any
 
@@ -46,6 +47,7 @@ def sample_records(
     unanswered, masked = Dropped("answered"), Dropped("graded")
     records = []
     for prompt, group in zip(prompts, groups, strict=True):
+        asked = question_tokens(prompt, stage, run)
         for sample, one in enumerate(group):
             name = f"{stage.name}:{prompt['id']}:{sample}"
             if "failed" in one:
@@ -66,6 +68,7 @@ def sample_records(
                 "truncated": one["truncated"],
                 "num_tokens": one["num_tokens"],
                 "num_thinking_tokens": num_thinking_tokens(one["text"], run),
+                **asked,
             }
             records.append(with_turn(prompt, name, one["text"], lineage))
     rates = pass_rates(records, stage.filters.min_scores)
@@ -95,6 +98,13 @@ def num_thinking_tokens(turn: str, run: RunContext) -> int:
     """The tokens of the thinking alone, 0 without one."""
     text = thinking(turn)
     return 0 if text is None else len(run.tokenizer.encode(text))
+
+
+def question_tokens(record: Record, stage: CollectConfig, run: RunContext) -> Json:
+    """How long its question is as the stage's template asks it, for a lineage, where the filters have a limit to it."""
+    if stage.filters.max_question_tokens is None:
+        return {}
+    return {"num_question_tokens": len(render_prompt(stage.template, record["question"], run.tokenizer).token_ids)}
 
 
 def prompt_records(prompts: Sequence[Record], records: Sequence[Record], stage: CollectConfig) -> list[Record]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from etils import epath
 
 from r1jax import scoring
 from r1jax.config import EvaluationConfig, LanguageConfig, TemplateConfig
@@ -85,12 +84,6 @@ def evaluate(
     shares = status_shares(one.verdict.status for group in graded for one in group)
     grading = {f"grading/{name}": value for name, value in shares.items()}
     return Evaluation(summary | grading | protocol, prompts, graded)
-
-
-def evaluation_file(checkpoint: epath.Path) -> epath.Path:
-    """Where the evaluation of one checkpoint belongs: eval-<step>.json in the folder of its stage."""
-    root = checkpoint.parent
-    return (root.parent if root.name == "checkpoints" else root) / f"eval-{checkpoint.name}.json"
 
 
 def sample_result(one: Graded, prompt: Prompt, language: LanguageConfig) -> scoring.SampleResult:

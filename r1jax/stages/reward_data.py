@@ -34,6 +34,11 @@ class Example:
         return scored_unit(list(zip(self.answers, self.signs, strict=True)))
 
     @property
+    def positions(self) -> int:
+        """Tokens that it takes up in a row."""
+        return sum(map(len, self.answers))
+
+    @property
     def longer(self) -> int:
         """1 where the chosen answer is longer, -1 where the rejected one is, else 0."""
         return int(np.sign(self.lengths[0] - self.lengths[-1]))
@@ -49,15 +54,22 @@ class RewardData:
 
 
 def read(stage: RewardModelConfig, run: RunContext) -> RewardData:
-    """The examples of the stage's data; DataError names a record that cannot be used, or says that none is left."""
+    """The examples of the stage's data; DataError names a record that cannot be used, or says that none is left.
+
+    Left out are those longer than a row, and pairs whose answers read the same.
+    """
     found = examples(stage.data, stage, run)
-    told = [one for one in found if len(set(one.answers)) == len(one.answers)]
+    fitting = fit(found, stage)
+    told = telling(fitting)
     kept = balanced(told, seed=run.seed_of(f"{stage.name}/balance")) if stage.balance_lengths else told
+    too_long = len(found) - len(fitting)
     if stage.held_out is None:
         train, held_out = split(kept, stage.held_out_share, seed=run.seed_of(f"{stage.name}/held_out"))
     else:
         other = examples(stage.held_out, stage, run)
-        train, held_out = kept, [one for one in other if len(set(one.answers)) == len(one.answers)]
+        fitting_other = fit(other, stage)
+        too_long += len(other) - len(fitting_other)
+        train, held_out = kept, telling(fitting_other)
         if shared := {one.question for one in train} & {one.question for one in held_out}:
             raise DataError(
                 f"{stage.name}: expected no question of held_out in data, found {len(shared)}, such as "
@@ -66,14 +78,16 @@ def read(stage: RewardModelConfig, run: RunContext) -> RewardData:
     if not train or not held_out:
         raise DataError(
             f"{stage.name}: expected examples to train on and examples to hold out, found {len(train)} and "
-            f"{len(held_out)} ({len(found)} records, {len(found) - len(told)} pairs whose answers read the same, "
+            f"{len(held_out)} ({len(found)} records, {too_long} longer than "
+            f"batch.row_tokens={stage.batch.row_tokens}, {len(fitting) - len(told)} pairs whose answers read the same, "
             f"{len(told) - len(kept)} left out to balance lengths)"
         )
     if stage.loss == "pointwise" and len({one.signs for one in train}) < 2:
         raise DataError(f"{stage.name}: expected records of label 1 and of label 0, found one of them alone")
     figures = {
         "records": len(found),
-        "same_answers": len(found) - len(told),
+        "too_long": too_long,  # of both sources
+        "same_answers": len(fitting) - len(told),
         "left_out_for_balance": len(told) - len(kept),
         "train_records": len(train),
         "held_out_records": len(held_out),
@@ -93,6 +107,24 @@ def examples(data: DataConfig, stage: RewardModelConfig, run: RunContext) -> lis
         with named_line(number, data, run):
             found.append(make(record, stage, run))
     return found
+
+
+def fit(found: Sequence[Example], stage: RewardModelConfig) -> list[Example]:
+    """Those that a row holds; DataError where there are records and it holds none of them."""
+    longest = stage.batch.row_tokens
+    fitting = [one for one in found if one.positions <= longest]
+    if found and not fitting:
+        both = "the question and an answer" if stage.loss == "pointwise" else "both answers, each with its question"
+        raise DataError(
+            f"{stage.name}: expected records of at most batch.row_tokens={longest} tokens ({both}), found "
+            f"{len(found)} longer ones, the shortest of {min(one.positions for one in found)}; raise it"
+        )
+    return fitting
+
+
+def telling(found: Sequence[Example]) -> list[Example]:
+    """Those whose answers differ in what is read of them."""
+    return [one for one in found if len(set(one.answers)) == len(one.answers)]
 
 
 def pair_example(record: Mapping[str, Any], stage: RewardModelConfig, run: RunContext) -> Example:
@@ -122,12 +154,6 @@ def _example(
     question = _text(record, "question", stage)
     prompt = question_ids(stage.template, question, run.tokenizer)
     parts = [part_ids(_text(record, field, stage), stage.reads, run.tokenizer) for field in fields]
-    positions = sum(len(prompt) + len(part) for part in parts)
-    if positions > stage.batch.row_tokens:
-        raise DataError(
-            f"{stage.name}: record {record['id']}: expected at most batch.row_tokens={stage.batch.row_tokens} tokens "
-            f"of {' and '.join(fields)}, each with the question, found {positions}; raise it or leave the record out"
-        )
     return Example(
         id=record["id"],
         question=question,

@@ -125,6 +125,8 @@ def told(stage: RewardModelConfig, data: RewardData) -> str:
     """What came of the records, in a line for the person who watches."""
     seen = data.figures
     parts = [f"{seen['records']:,} {'pairs' if stage.loss == 'pairwise' else 'answers'}"]
+    if seen["too_long"]:
+        parts.append(f"{seen['too_long']:,} left out that are longer than batch.row_tokens={stage.batch.row_tokens:,}")
     if seen["same_answers"]:
         parts.append(f"{seen['same_answers']:,} left out whose answers read the same")
     if stage.balance_lengths:

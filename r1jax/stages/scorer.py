@@ -214,11 +214,11 @@ def open_reward_model(name: str, run: RunContext) -> RewardModel:
         layout = jax.tree.map(lambda leaf: leaf.sharding, params)
         params = jit_make(lambda params: reference_copy(params, config=config), run.mesh, layout)(params)
     return RewardModel(
-        Scorer(model, run.mesh, stage.batch),
+        Scorer(model, run.mesh, stage.scoring_batch),
         params,
         stage.template,
         stage.reads,
         run.tokenizer,
         stage.steps,
-        stage.batch.row_tokens,
+        stage.scoring_batch.row_tokens,
     )

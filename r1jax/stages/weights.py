@@ -77,6 +77,39 @@ def stage_checkpoint(stage: StageConfig, run: RunContext, step: int | None = Non
     return find_checkpoint(folder, result if step is None else step)
 
 
+@dataclasses.dataclass(frozen=True)
+class StageWeights:
+    """The weights that a stage has left, or looks at, for a command that reads them.
+
+    Attributes:
+      folder: of one checkpoint, or of Hugging Face's files; None: the run's first weights.
+      step: of the checkpoint; 0 for weights that no stage of ours has trained.
+      results: the folder for what is said of them: that of the checkpoint's stage, or of the stage that only evaluates.
+    """
+
+    folder: str | None
+    step: int
+    results: epath.Path
+
+
+def stage_weights(
+    stage: StageConfig, run: RunContext, step: int | None = None, checkpoint: str | None = None
+) -> StageWeights:
+    """Those of the folder `checkpoint` (of a stage, of checkpoints, or of one of them); without it, as
+    `stage_checkpoint` says, or the weights before any training that a stage evaluates.
+
+    Raises CheckpointError where there is no such checkpoint, ConfigError for a step of weights that have none.
+    """
+    if checkpoint is None and isinstance(stage, EvaluateConfig):
+        folder, _ = start_checkpoint(stage.start, run)
+        if folder is None or is_huggingface(folder):
+            check(step in (None, 0), "--step", f"none ({stage.name} evaluates weights before any step)", step)
+            return StageWeights(folder, 0, run.workdir.stage(stage.name).path)
+    found = stage_checkpoint(stage, run, step) if checkpoint is None else find_checkpoint(checkpoint, step)
+    root = found.parent
+    return StageWeights(str(found), int(found.name), root.parent if root.name == "checkpoints" else root)
+
+
 def load_params(folder: str | None, step: int | None, run: RunContext, *, fresh_head: bool = False) -> Any:
     """All parameters of a checkpoint or of a Hugging Face folder (None: the run's first weights), on the mesh.
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from etils import epath
 
-from r1jax.checkpoint import find_checkpoint
-from r1jax.config import EvaluateConfig, EvaluationConfig, StageConfig, check
+from r1jax.config import EvaluationConfig, StageConfig, check
 from r1jax.stages.context import RunContext
-from r1jax.stages.evaluate import evaluate, evaluation_file, sample_lines
+from r1jax.stages.evaluate import evaluate, sample_lines
 from r1jax.stages.grading import render
-from r1jax.stages.weights import is_huggingface, load_params, stage_checkpoint, start_checkpoint
+from r1jax.stages.weights import load_params, stage_weights
 from r1jax.suites import pairwise, protocol
 from r1jax.suites.pairwise import Reference
 from r1jax.suites.results import Results
@@ -48,14 +47,10 @@ def subject_of(stage: StageConfig, run: RunContext, checkpoint: str | None, step
     """
     check(stage.leaves == "policy", f"stages.{stage.name}", "a stage that leaves a policy", type(stage).__name__)
     base = run.config.weights if run.config.model.lora is not None else None
-    if isinstance(stage, EvaluateConfig) and checkpoint is None:
-        folder, _ = start_checkpoint(stage.start, run)
-        if folder is None or is_huggingface(folder):
-            results = Results(run.workdir.stage(stage.name).path / "benchmarks-0.json")
-            return Subject(stage, folder, 0, _mark(folder or run.config.weights, base), results)
-    found = stage_checkpoint(stage, run, step) if checkpoint is None else find_checkpoint(checkpoint, step)
-    results = Results(evaluation_file(found).parent / f"benchmarks-{found.name}.json")
-    return Subject(stage, str(found), int(found.name), _mark(str(found), base), results)
+    weights = stage_weights(stage, run, step, checkpoint)
+    mark = _mark(weights.folder or run.config.weights, base)
+    results = Results(weights.results / f"benchmarks-{weights.step}.json")
+    return Subject(stage, weights.folder, weights.step, mark, results)
 
 
 def run_suite(

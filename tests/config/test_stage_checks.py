@@ -8,6 +8,7 @@ import pytest
 
 from r1jax.config import (
     BatchConfig,
+    CollectConfig,
     ConfigError,
     DataConfig,
     EvaluationConfig,
@@ -16,6 +17,9 @@ from r1jax.config import (
     OptimizerConfig,
     PolicyLossConfig,
     PretrainConfig,
+    RefineConfig,
+    SamplerConfig,
+    SamplingConfig,
     SftConfig,
 )
 
@@ -65,3 +69,24 @@ def test_an_adaptive_kl_coefficient_may_not_turn_negative_and_its_horizon_is_fre
 def test_a_loss_refuses_what_it_cannot_compute(field, value):
     with pytest.raises(ConfigError, match=f"loss.{field}: expected"):
         PolicyLossConfig(**{field: value})
+
+
+def collecting(*, prompts: int, refined: int = 40, **changes) -> CollectConfig:
+    refine = RefineConfig(by="policy", sampling=SamplingConfig(max_new_tokens=refined))
+    fields = {"sampling": SamplingConfig(max_new_tokens=100), "sampler": SamplerConfig(max_prompt_tokens=prompts)}
+    return CollectConfig(**{"name": "data", "start": "zero", "data": DATA, "refine": refine} | fields | changes)
+
+
+def test_a_policy_that_refines_must_have_room_for_the_longest_turn_and_its_question():
+    assert collecting(prompts=101)
+    with pytest.raises(
+        ConfigError,
+        match=r"data.sampler.max_prompt_tokens: expected more than sampling.max_new_tokens=100 .*, found 100",
+    ):
+        collecting(prompts=100)
+    with pytest.raises(ConfigError, match=r"expected more than refine.sampling.max_new_tokens=200 .*, found 200"):
+        collecting(prompts=200, refined=200)  # its summary is of what it has rewritten
+    rewritten = RefineConfig(by="policy", steps=("rewrite",), sampling=SamplingConfig(max_new_tokens=200))
+    assert collecting(prompts=101, refine=rewritten)
+    assert collecting(prompts=8, refine=RefineConfig(by="rule", rule="module:function"))
+    assert collecting(prompts=8, refine=None)

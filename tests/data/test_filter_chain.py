@@ -98,6 +98,17 @@ ALONE = {
 }
 
 
+def test_a_question_has_a_length_of_its_own():
+    short, long = record(num_question_tokens=7), record(num_question_tokens=8, sample=1)
+    kept, report = apply([short, long], dataclasses.replace(PLAIN, max_question_tokens=7))
+    assert ids(kept) == ids([short])
+    assert [(count.filter, count.examples) for count in report.counts] == [
+        ("length", ((long["id"], "num_question_tokens 8 above 7"),))
+    ]
+    with pytest.raises(DataError, match="num_question_tokens"):
+        apply([record()], dataclasses.replace(PLAIN, max_question_tokens=7))
+
+
 def test_each_filter_has_a_case_here():
     assert set(ALONE) == {**RECORD_FILTERS, **SET_FILTERS}.keys()
 

@@ -19,9 +19,14 @@ PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "recipe.md"
 COLUMNS = 5  # id, value, what, source, field
 NOT_STATED = "not stated"
 _NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(e-?\d+)?( %)?")
+_QUOTED = re.compile(r"`([^`]+)`|``((?:[^`]|```)+)``")  # in two of them where three stand in the text
 _BRACES = re.compile(r"(.*)\{([^{}]+)\}(.*)")
-_OF_THE_MACHINE = re.compile(
-    r"mesh\.\w+|rewards\.workers|.*\.sampler\.\w+|.*\.batch\.(row_tokens|micro_batch_rows)|.*\.checkpoint_every"
+_OF_THE_MACHINE = re.compile(  # how and where it runs, seeds, which lines of a file, how intervals are drawn
+    r"mesh\.\w+|logging\.\w+|model\.\w+|seed|rewards\.(workers|recycle_after|worker_memory_mib|deadline_seconds)"
+    r"|rewards\.code\.\w+|rewards\.judge\.(concurrency|timeout_seconds|tries)"
+    r"|.*\.teacher\.\w+|.*\.sampler\.\w+|.*\.batch\.(row_tokens|micro_batch_rows)"
+    r"|.*\.(checkpoint_every|keep_checkpoints|batch_prompts|max_bad_steps|bootstrap_resamples|choose_seed)"
+    r"|.*\.(data|evaluation_sets\.\d+)\.(seed|skip)|.*\.filters\.min_scores"
 )
 
 
@@ -41,9 +46,10 @@ class Row:
         if self.value == NOT_STATED:
             return ()
         if self.value.startswith("`"):
-            if self.value.count("`") != 2 or not self.value.endswith("`"):
+            text = _QUOTED.fullmatch(self.value)
+            if text is None:
                 raise ValueError(f"{self.id}: expected one text in backquotes, found {self.value}")
-            return (self.value.strip("`"),)
+            return (text[1] or text[2],)
         return tuple(_number(self.id, part) for part in re.split(r" / | to ", self.value))
 
 
@@ -71,23 +77,8 @@ def stages(text: str) -> dict[str, type[StageConfig]]:
 
 
 def hint_at(path: str, stage_classes: dict[str, type[StageConfig]]) -> Any:
-    """The declared type of a field, from RunConfig or the class that the path begins with; KeyError: there is none."""
-    first, _, rest = path.partition(".")
-    if dataclasses.is_dataclass(getattr(configs, first, None)):
-        return _hint(getattr(configs, first), rest.split("."), stage_classes)
+    """The declared type of a field of a run; KeyError: there is none."""
     return _hint(RunConfig, path.split("."), stage_classes)
-
-
-def value_at(config: Any, path: str) -> Any:
-    """What a config has there; LookupError where it lacks a stage, a set, a reward or a benchmark of that name."""
-    for name in path.split("."):
-        if isinstance(config, tuple):
-            config = dict(_elements(config))[name]
-        elif config is None:
-            raise LookupError(f"{path}: nothing above {name}")
-        else:
-            config = getattr(config, name)
-    return config
 
 
 def read(row: Row, hint: Any, place: int = 0) -> Any:
@@ -105,7 +96,9 @@ def read(row: Row, hint: Any, place: int = 0) -> Any:
 
 
 def said_of(config: RunConfig, text: str, rows: Iterable[Row]) -> dict[str, tuple[str, Any]]:
-    """What rows say of the stages and reward sets that a run has: path -> (id, value); of two the later counts."""
+    """What rows say of a run, of its stages and reward sets those that it has: path -> (id, value); of two the later
+    counts.
+    """
     classes, said = stages(text), {}
     there = {f"stages.{one.name}" for one in config.stages} | {
         f"rewards.sets.{one.name}" for one in config.rewards.sets
@@ -116,7 +109,8 @@ def said_of(config: RunConfig, text: str, rows: Iterable[Row]) -> dict[str, tupl
             continue
         for place, path in enumerate(row.fields):
             root = path.split(".")[: 3 if path.startswith("rewards.") else 2]
-            if ".".join(root) in there and ".".join(path.split(".")[:3]) not in bare:
+            lacking = path.startswith(("stages.", "rewards.sets.")) and ".".join(root) not in there
+            if not lacking and ".".join(path.split(".")[:3]) not in bare:
                 said[path] = row.id, read(row, hint_at(path, classes), place)
     return said
 
@@ -129,10 +123,9 @@ def _about(row: Row, config: RunConfig) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """A value of a config, and whether it is what its class has without being told."""
+    """A value of a config."""
 
     value: Any
-    default: bool = False
 
     @property
     def number(self) -> bool:
@@ -151,21 +144,35 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Leaf]]:
             for name, element in _elements(value):
                 yield from leaves(element, f"{at}.{name}")
         else:
-            yield at, Leaf(value, default=value == field.default)
+            yield at, Leaf(value)
 
 
 def to_hold(found: Mapping[str, Leaf], said: Mapping[str, tuple[str, Any]]) -> list[str]:
-    """The numbers of a run that the page has to have: told to it, and not about the machine; or on the page anyway."""
+    """The numbers of a run that the page has to have: those that change what is learnt or measured, told or left at
+    their default; or on the page anyway.
+    """
     return [
         path
         for path, leaf in found.items()
-        if leaf.number and (path in said or not (leaf.default or of_the_machine(path)))
+        if leaf.number and (path in said or not (of_the_machine(path) or of_no_use(path, found)))
     ]
 
 
 def of_the_machine(path: str) -> bool:
     """Whether a field tells a run about devices and files, of which the paper has no number."""
     return _OF_THE_MACHINE.fullmatch(path) is not None
+
+
+def of_no_use(path: str, found: Mapping[str, Leaf]) -> bool:
+    """Whether a number says how something is done that the run does not do."""
+    section, _, field = path.rpartition(".")
+    if field in ("decay_start", "final_ratio"):
+        return found[f"{section}.decay"].value == "none"
+    if field == "kl_horizon":
+        return found[f"{section}.kl_target"].value is None
+    if field == "window_words":
+        return not found[f"{section}.tell_latin_apart"].value
+    return section in ("rewards.cosine", "rewards.repetition")
 
 
 def departures(found: Mapping[str, Leaf], said: Mapping[str, tuple[str, Any]]) -> list[str]:

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from r1jax.models import decoder
 from r1jax.models.huggingface.exporter import export
 from r1jax.models.presets import preset
+from r1jax.text.templates import R1_ZERO
 from r1jax.text.tokenizer import train_bpe
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -110,7 +111,7 @@ def test_a_workdir_of_another_config_is_refused(error_of, tmp_path):
 def weights(tmp_path_factory):
     """A Hugging Face folder of several files, with a tokenizer that has no chat template; and data beside it."""
     folder = tmp_path_factory.mktemp("open") / "weights"
-    tokenizer = train_bpe(["2 + 2 = 4"], 300)
+    tokenizer = train_bpe(["2 + 2 = 4", R1_ZERO], 400)  # the template is no longer than open_weights has room for
     model = dataclasses.replace(preset("tiny-qwen2").model, vocab_size=tokenizer.vocab_size)
     params = decoder.init(model, jax.random.key(0))
     export(params, model, folder, dtype="float32", tokenizer=tokenizer, max_shard_bytes=2**18)

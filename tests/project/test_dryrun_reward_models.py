@@ -7,10 +7,18 @@ import jax.numpy as jnp
 import pytest
 from test_dryrun import DENSE, NOWHERE, bytes_on_first_device, grpo, held, placed, printed, run_of
 
-from r1jax.config import BatchConfig, LoraConfig, MeshConfig, OptimizerConfig, PretrainedConfig, RewardModelConfig
+from r1jax.config import (
+    BatchConfig,
+    LoraConfig,
+    MeshConfig,
+    OptimizerConfig,
+    PreferenceConfig,
+    PretrainedConfig,
+    RewardModelConfig,
+)
 from r1jax.data.packing import micro_batches
 from r1jax.data.scored import pack_scored, scored_unit
-from r1jax.dryrun import arrays, memory
+from r1jax.dryrun import arrays, memory, others
 from r1jax.dryrun.programs import batch_shape, programs_of
 from r1jax.learn.state import StepConfig, init_state
 from r1jax.learn.steps import reward_model_gradients
@@ -54,6 +62,22 @@ def test_lengths_are_those_that_the_scorer_compiles():
     params = decoder.init(model, jax.random.key(0))
     scorer.scores(params, [[5] * length for length in (3, 40, 64, 65, 100, 128, 129, 200, 256)])
     assert scorer._score._jitted._cache_size() == 3
+
+
+def test_others_read_with_rows_of_the_length_that_it_is_to_score():
+    stage, longer = helpful(), helpful(score_tokens=1024)
+    assert others.reward_model("helpful", run_of(longer)).row_tokens == 1024
+    assert others.reward_model("helpful", run_of(stage)).row_tokens == 256
+    assert programs_of(longer, run_of(longer)) == programs_of(stage, run_of(stage))  # training, and what is held out
+    scored = dataclasses.replace(grpo(), preferences=(PreferenceConfig("helpful", sets=("default",)),))
+    for one, rows, count in ((stage, "16 x 64, 8 x 128, 4 x 256", 3), (longer, "64 x 64, 32 x 128, 16 x 256", 5)):
+        run = run_of(one, scored)
+        (program,) = [found for found in programs_of(scored, run) if found.name == "reward models"]
+        assert program.count == count
+        assert program.shapes.startswith(f"helpful: rows of {rows}")
+    mesh = arrays.abstract_mesh(MeshConfig(), 1)
+    reading = [others.reward_model("helpful", run_of(one)).reading_bytes(mesh) for one in (stage, longer)]
+    assert reading[0] < reading[1]
 
 
 def test_bytes_of_its_state_are_those_of_the_real_one():

@@ -16,6 +16,15 @@ from tiny_runs import BASE, ZERO, tiny_run
 def get_config():
     return tiny_run(BASE, ZERO)
 """
+LOOK = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests" / "stages")!r})
+from r1jax.config import EvaluateConfig
+from tiny_runs import BASE, EVALUATION, tiny_run
+
+def get_config():
+    return tiny_run(EvaluateConfig(name="look", template=BASE.template, evaluation=EVALUATION))
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +80,26 @@ def test_sample_is_the_same_for_the_same_questions(run):
         call("sample.py", *run, "--stage=zero", "--max_new_tokens=8", says="compute 4 7 ?\n") for _ in "12"
     )
     assert first.stdout == second.stdout != ""
+
+
+def test_weights_before_any_training_are_evaluated_and_asked(tmp_path):
+    (tmp_path / "look.py").write_text(LOOK)
+    run = (f"--config={tmp_path / 'look.py'}", f"--workdir={tmp_path / 'run'}")
+    flags = (*run, "--stage=look")
+    asked = call("sample.py", *flags, "--max_new_tokens=8", says="compute 4 7 + 8 ?\n")
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.count(" tokens") == 1
+    again = call("evaluate.py", *flags)  # before the stage has run, and after it
+    assert again.returncode == 0, again.stderr
+    file = tmp_path / "run" / "look" / "eval-0.json"
+    assert again.stdout.endswith(f"\n{file}\n")
+    assert call("run.py", *run).returncode == 0
+    found, first = (json.loads((file.parent / name).read_text()) for name in ("eval-0.json", "eval.json"))
+    assert found | {"step": None} == first
+    assert call("evaluate.py", *flags).stdout == again.stdout
+    done = call("evaluate.py", *flags, "--step=3")
+    assert done.returncode == 2
+    assert "--step: expected none (look evaluates weights before any step), found 3" in done.stderr
 
 
 def test_report_draws_the_page_again(run):

@@ -213,6 +213,31 @@ def test_questions_of_evaluation_sets_are_not_trained_on(collected, tmp_path):
     assert not asked & {record["question"] for record in lines(tmp_path / "data" / "data.jsonl")}
 
 
+def test_questions_that_a_solution_of_an_evaluation_set_tells_are_not_trained_on(tmp_path):
+    told = "so the three pipes together fill the tank in four hours and a half"
+    asked = [
+        {"id": "a", "question": f"Show that {told} ."},
+        {"id": "b", "question": "compute 4 4 + 7 ?"},
+        {"id": "c", "question": "17"},
+    ]
+    plain = [{"id": "0", "question": "How long ?", "answer": "17"}]
+    exam = [{"id": "1", "question": "How fast ?", "answer": "17"}, {"id": "2", "question": "How ?", "solution": told}]
+    sets = tuple(
+        with_data(COLLECT, tmp_path / f"{name}.jsonl", records).data
+        for name, records in (("plain", plain), ("exam", exam))
+    )
+    stage = dataclasses.replace(with_data(COLLECT, tmp_path / "q.jsonl", asked), evaluation_sets=sets)
+    fields = {"filters": dataclasses.replace(LENIENT, min_scores=()), "sampler": LONG_PROMPTS}
+    config = wordy(dataclasses.replace(stage, **fields), tmp_path)
+    run_on_one(config, str(tmp_path / "run"))
+    kept = {record["lineage"]["prompt_id"] for record in lines(tmp_path / "run" / "data" / "data.jsonl")}
+    assert kept == {"b", "c"}  # an answer is no solution
+    found = json.loads((tmp_path / "run" / "data" / "filters.json").read_text())["counts"]
+    (count,) = [one for one in found if one["filter"] == "contamination"]
+    assert count["dropped"] == 4
+    assert count["examples"][0][1] == f"in solutions of {tmp_path / 'exam.jsonl'}, question 1"
+
+
 def test_a_rule_refines_what_is_kept_and_what_it_has_changed_is_graded_again(tmp_path):
     stage = dataclasses.replace(COLLECT, refine=RefineConfig(by="rule", rule="tiny_collect:halved"))
     run_on_one(collecting(stage), str(tmp_path))

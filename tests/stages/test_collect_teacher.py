@@ -27,6 +27,7 @@ from r1jax.data.records import DataError
 from r1jax.errors import UserError
 from r1jax.rewards.judge.reward import GREETING
 from r1jax.rewards.verdicts import Score, Status
+from r1jax.stages.context import load_tokenizer
 from r1jax.text.answers import after_thinking, final_answer, thinking
 from r1jax.text.tokenizer import train_bpe
 from r1jax.workdir.journal import Journal
@@ -367,6 +368,34 @@ def test_general_questions_of_an_evaluation_set_are_left_out(tmp_path):
     assert "data:general0:g0" in names
     assert "data:general0:g1" not in names
     assert dropped(tmp_path / "run")["general contamination"] == 1
+
+
+def test_general_records_are_no_longer_than_samples_may_be(tmp_path):
+    long = {"id": "g3", "question": "Write on. What is 3 plus 1?", "response": "And on, " * 40}
+    asked = {"id": "g4", "question": f"{'Well, ' * 40}what is 3 plus 2?", "response": "Five."}
+    with server.JudgeServer(greeted(writes_thinking)) as teacher:
+        config = with_general(tmp_path, teacher.url)
+        limited = dataclasses.replace(config.stages[0].filters, max_tokens=150, max_question_tokens=120)
+        more = GeneralDataConfig(written(tmp_path / "m.jsonl", [long, asked, *HELLO]))
+        stage = dataclasses.replace(config.stages[0], filters=limited, general=(*config.stages[0].general, more))
+        run_on_one(dataclasses.replace(config, stages=(stage,)), str(tmp_path / "run"))
+    records = {record["id"]: record for record in lines(tmp_path / "run" / "data" / "data.jsonl")}
+    assert [name for name in records if "general2" in name] == ["data:general2:g0"]
+    assert dropped(tmp_path / "run")["general length"] == 2
+    assert all(0 < record["lineage"]["num_question_tokens"] <= 120 for record in records.values())
+
+
+def test_thinking_that_makes_a_turn_too_long_is_dropped(tmp_path):
+    with server.JudgeServer(greeted(writes_thinking)) as teacher:
+        config = with_general(tmp_path, teacher.url)
+        tokens = load_tokenizer(config.tokenizer)
+        turn = "<think>\nThey want one line, so I think of drops.\n</think>\n\nRain, and rain again."
+        at_most = dataclasses.replace(config.stages[0].filters, max_tokens=len(tokens.encode(turn)))  # and its end
+        stage = dataclasses.replace(config.stages[0], filters=at_most)
+        with pytest.raises(
+            DataError, match=r"general filters: .* length 1 \(e.g. data:general0:g0: num_tokens .* above"
+        ):
+            run_on_one(dataclasses.replace(config, stages=(stage,)), str(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("writes", [1, 2, 3, 4])

@@ -13,6 +13,7 @@ from r1jax.data.records import DataError
 from r1jax.data.scored import pack_scored, scored_unit
 from r1jax.stages.context import load_tokenizer
 from r1jax.stages.reward_data import Example, balanced, longer_chosen_share, pair_example, read, single_example, split
+from r1jax.stages.reward_model import told
 
 RUN = types.SimpleNamespace(
     tokenizer=load_tokenizer(tiny_run(BASE).tokenizer), seed_of=lambda purpose: len(purpose), load=sources.load
@@ -110,14 +111,34 @@ def test_labels_of_one_kind_teach_nothing(tmp_path):
         read(stage, RUN)
 
 
-def test_both_answers_of_a_pair_must_fit_into_a_row():
+def test_pairs_longer_than_a_row_are_left_out_and_counted(tmp_path):
+    records = pairs(40)
+    other = [record | {"question": f"{record['question']} ?"} for record in pairs(12, seed=1)]
+    for record in (records[3], records[20], other[5]):
+        record["chosen"] += " 4" * 60
+    stage = helpful(written(tmp_path / "pairs.jsonl", records))
+    data = read(stage, RUN)
+    assert (data.figures["records"], data.figures["too_long"]) == (40, 2)
+    used = {one.id for one in data.train + data.held_out}
+    assert used == {record["id"] for record in records} - {records[3]["id"], records[20]["id"]}
+    assert "40 pairs; 2 left out that are longer than batch.row_tokens=64; 30 trained on" in told(stage, data)
+    assert "left out" not in told(stage, read(helpful(written(tmp_path / "short.jsonl", pairs(40))), RUN))
+    apart = read(helpful(stage.data, held_out=written(tmp_path / "other.jsonl", other)), RUN)
+    assert apart.figures["too_long"] == 3
+    assert (apart.figures["train_records"], apart.figures["held_out_records"]) == (38, 11)
+
+
+def test_data_that_no_row_holds_is_an_error_that_says_how_long_it_is(tmp_path):
     # 2 x (2 of the question, 1 of the answer, the end) = 8
-    fits = helpful(STAGE.data, batch=BatchConfig(row_tokens=8, micro_batch_rows=1))
-    record = {"id": "p", "question": "4 ?", "chosen": "7", "rejected": "8"}
-    assert len(pair_example(record, fits, RUN).unit["tokens"]) == 8
-    short = helpful(STAGE.data, batch=BatchConfig(row_tokens=7, micro_batch_rows=1))
-    with pytest.raises(DataError, match=r"record p: expected at most batch.row_tokens=7 tokens of chosen and rejected"):
-        pair_example(record, short, RUN)
+    records = [{"id": str(n), "question": f"{n} ?", "chosen": "7", "rejected": "8"} for n in range(6)]
+    data = written(tmp_path / "pairs.jsonl", records)
+    fits = helpful(data, batch=BatchConfig(row_tokens=8, micro_batch_rows=1))
+    assert [one.positions for one in read(fits, RUN).train] == [8] * 5
+    short = helpful(data, batch=BatchConfig(row_tokens=7, micro_batch_rows=1))
+    with pytest.raises(
+        DataError, match=r"at most batch.row_tokens=7 tokens .*, found 6 longer ones, the shortest of 8"
+    ):
+        read(short, RUN)
 
 
 def test_one_question_leaves_nothing_to_train_on(tmp_path):

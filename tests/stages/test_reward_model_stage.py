@@ -97,6 +97,26 @@ def test_scores_of_the_stage_are_asked_for_by_its_name_and_put_the_better_answer
             open_reward_model("base", run)
 
 
+def test_longer_answers_than_those_trained_on_are_scored_where_asked_for(learned):
+    config, path = learned
+    further = dataclasses.replace(config.stage("helpful"), score_tokens=200)
+    longer = dataclasses.replace(config, stages=(config.stage("base"), further))
+    turns = ["check 6", " ".join(["4"] * 60), " ".join(["4"] * 300)]  # rows of training have 64
+    with opened(config, path) as run:
+        short, *none = open_reward_model("helpful", run).scores(["compute 4 + 2 ?"] * 3, turns)
+        assert none == [None, None]
+    with opened(longer, path) as run:
+        model = open_reward_model("helpful", run)
+        assert model.row_tokens == 200
+        found = model.scores(["compute 4 + 2 ?"] * 3, turns)
+        assert found[0] == pytest.approx(short, abs=1e-5)
+        assert np.isfinite(found[1])
+        assert found[2] is None
+        assert run.config.stage("helpful").batch == config.stage("helpful").batch
+    with pytest.raises(ConfigError, match=r"helpful.score_tokens: expected 1 or more, or None, found 0"):
+        dataclasses.replace(further, score_tokens=0)
+
+
 def test_the_score_of_an_answer_depends_neither_on_its_batch_nor_on_the_padding(learned):
     config, path = learned
     draw = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from r1jax.config.filters import FiltersConfig
+from r1jax.config.filters import TOKENS, FiltersConfig
 from r1jax.data.filters import content, prompts, readability
 from r1jax.data.filters.contamination import EvaluationIndex
 from r1jax.data.filters.prompts import Given, Reasons
@@ -19,7 +19,7 @@ RECORD_FILTERS: dict[str, tuple[Callable[[FiltersConfig], bool], Callable[[Recor
     "correct": (lambda c: bool(c.min_scores), content.correct),
     "form": (lambda c: c.thinking is not None, content.form),
     "length": (
-        lambda c: (c.min_tokens, c.max_tokens, c.min_thinking_tokens, c.max_thinking_tokens) != (None,) * 4,
+        lambda c: any(getattr(c, name) is not None for name in TOKENS),
         content.length,
     ),
     "code": (lambda c: not c.code_in_thinking, readability.code),
@@ -103,7 +103,8 @@ def apply(
     Args:
       records: samples, with `lineage.scores` for "correct" and "pass_rate"; a filter that needs a field which a
         record lacks raises DataError, naming both.
-      evaluation_sets: name -> questions that must not be trained on; without any there is no "contamination" filter.
+      evaluation_sets: name -> questions (or solutions) that must not be trained on; without any there is no
+        "contamination" filter.
     Raises:
       DataError: nothing is left; the line says what each filter dropped.
     """

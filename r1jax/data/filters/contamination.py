@@ -1,8 +1,9 @@
-"""Questions that an evaluation set also asks: n-gram decontamination.
+"""Questions that an evaluation set also asks, or that its solutions tell: n-gram decontamination.
 
 A question is contaminated where it has n words in a row (10, as for DeepSeek-R1: arXiv 2501.12948v2, D.1) in common
-with an evaluation question; Chinese counts by characters. An evaluation question of 8 to n - 1 words is looked for as
-a whole; a shorter one, and a question that is itself shorter than n words, must be equal, word for word.
+with an evaluation question or a reference solution; Chinese counts by characters. An evaluation question of 8 to n - 1
+words is looked for as a whole; a shorter one, and a question that is itself shorter than n words, must be equal, word
+for word.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class EvaluationIndex:
     """The n-grams of evaluation questions, each with the first set and question that has it.
 
     Args:
-      sets: name of the set -> its questions.
+      sets: name of the set -> its questions, or its solutions ("" where a question has none).
       n: words in a row.
     """
 

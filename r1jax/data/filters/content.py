@@ -61,10 +61,14 @@ def form(record: Record, config: FiltersConfig) -> str | None:
 
 
 def length(record: Record, config: FiltersConfig) -> str | None:
-    """`num_tokens` and `num_thinking_tokens` of the record within their limits; DataError where one is not there."""
+    """`num_tokens`, `num_thinking_tokens` and `num_question_tokens` of the record within their limits.
+
+    DataError where one that has a limit is not there.
+    """
     for field, low, high in (
         ("num_tokens", config.min_tokens, config.max_tokens),
         ("num_thinking_tokens", config.min_thinking_tokens, config.max_thinking_tokens),
+        ("num_question_tokens", None, config.max_question_tokens),
     ):
         if low is None and high is None:
             continue
