@@ -74,7 +74,8 @@ class Searcher:
             if tokens > self.model.row_tokens:
                 raise DataError(
                     f"record {prompt.record['id']}: expected at most {self.model.row_tokens} tokens with a solution "
-                    f"(score_tokens or batch.row_tokens of {self.stage.value}), found {tokens}; raise that or leave the record out"
+                    f"(score_tokens or batch.row_tokens of {self.stage.value}), found {tokens}; raise that or leave "
+                    "the record out"
                 )
 
     def batch(self, first: int, count: int) -> list[Json]:

@@ -186,7 +186,7 @@ def test_prompts_and_rows_without_room_are_named(searched, tmp_path):
         other = dataclasses.replace(run, config=whole, whole=whole)
         prompts = [open_prompt(record, SEARCH, other) for record in other.load(SEARCH.data)]
         with pytest.raises(
-            DataError, match=r"expected at most 32 tokens with a solution \(batch.row_tokens of value\)"
+            DataError, match=r"expected at most 32 tokens with a solution \(score_tokens or batch.row_tokens of value\)"
         ):
             Searcher(SEARCH, other, prompts)
         summary = value(of_stage("labels"), start=None, reads="summary", steps=None)
