@@ -47,7 +47,8 @@ def main() -> None:
                 spent = sum(workdir.entry(stage.name)["seconds"] for stage in config.stages)
                 seconds[name] = seconds.get(name, 0.0) + spent
         results = assess(judged["get_claims"](), seeds)
-        command = f"python experiments/claims.py --config={CONFIG.value} --seeds={','.join(SEEDS.value)}"
+        seeds_flag = ",".join(SEEDS.value)
+        command = f"python experiments/claims.py --config={CONFIG.value} --workdir=DIR --seeds={seeds_flag}"
         today, machine = datetime.datetime.now(datetime.UTC).date(), f"{os.cpu_count()} cores"
         commits = sorted({str(workdir.commit()) for runs in seeds.values() for workdir in runs.values()})
         told = Provenance("Claims", command, ", ".join(commits), today, seconds, machine)
