@@ -1,4 +1,4 @@
-"""The paper's claims, tried in miniature: what is claimed was written down here before it was measured.
+"""The paper's claims, tried in miniature: what would count is written down here; docs/results.md has what came of it.
 
 What it shows
     DeepSeek-R1's statements about reinforcement learning, cold start, rejection sampling, preferences, distillation and
@@ -42,7 +42,7 @@ Command
     (one run of one seed, as any config: python experiments/run.py --config=experiments/configs/claims.py --workdir=DIR)
 
 Time
-    About 20 minutes a seed on 2 cores, twice that on slow ones. docs/results.md has what came of it.
+    About 20 minutes a seed on 2 cores, twice that on slow ones.
 """
 
 import dataclasses
