@@ -22,6 +22,22 @@ from r1jax.claims.measures import (
 from r1jax.text.reflection import count_reflection_words
 
 ROUNDS = 3  # of search and training, in the config
+LOOK, SCORE = "validation/pass@1", "validation/reward_model_score"
+
+
+def pass1(stage: str):
+    """The final evaluation's, of the run `sums`."""
+    return evaluated("sums", stage, "pass@1")
+
+
+def length(stage: str):
+    """Tokens of a completion, of the run `pairs`."""
+    return evaluated("pairs", stage, "mean_length_tokens")
+
+
+def language(stage: str):
+    """The share of words in the prompt's language, of the run `sums`."""
+    return evaluated("sums", stage, "language_consistency")
 
 
 def right_reflections(stage: str):
@@ -114,41 +130,45 @@ def get_figure(seeds, path) -> None:
 
 
 def get_claims() -> tuple[Claim, ...]:
-    """What is claimed, as the page above has it."""
-    pass1 = {
-        name: evaluated("sums", name, "pass@1")
-        for name in (
-            *("base", "zero", "reasoning_rl", "plain_rl", "rejection_sft", "base_sft", "all_scenarios_rl"),
-            *("student_distilled", "student_rl", "student_distilled_rl"),
-        )
-    }
-    length = {name: evaluated("pairs", name, "mean_length_tokens") for name in ("base", "zero", "unbiased")}
-    language = {
-        name: evaluated("sums", name, "language_consistency")
-        for name in ("base", "zero", "cold_start", "reasoning_rl", "plain_rl")
-    }
-    look = "validation/pass@1"
-    score = "validation/reward_model_score"
+    """What is claimed, as the page has it."""
+    return (
+        *claims_of_rules(),
+        *claims_of_length(),
+        *claims_of_language(),
+        *claims_of_stages(),
+        *claims_of_students(),
+        *claims_of_failures(),
+    )
+
+
+def claims_of_rules() -> tuple[Claim, ...]:
+    """R1-Zero: what RL from rule rewards does to the accuracy."""
     return (
         Claim(
             "rl_lifts_pass1",
             "RL from rule rewards alone lifts pass@1",
             "15.6 % to 77.9 % (R1-Zero, AIME 2024)",
-            paired(pass1["zero"], pass1["base"]),
+            paired(pass1("zero"), pass1("base")),
             "rises",
         ),
         Claim(
             "majority_lifts_further",
             "the majority of 16 samples is right more often than one of them",
             "77.9 % to 86.7 % (R1-Zero, AIME 2024, 64 samples)",
-            paired(evaluated("sums", "zero", "cons@16"), pass1["zero"]),
+            paired(evaluated("sums", "zero", "cons@16"), pass1("zero")),
             "rises",
         ),
+    )
+
+
+def claims_of_length() -> tuple[Claim, ...]:
+    """How completions and their reflection grow, and where they do not."""
+    return (
         Claim(
             "completions_grow",
             "completions grow longer with RL",
             "from hundreds of tokens to about ten thousand",
-            paired(length["zero"], length["base"]),
+            paired(length("zero"), length("base")),
             "rises",
             share=False,
         ),
@@ -172,7 +192,7 @@ def get_claims() -> tuple[Claim, ...]:
             "length_without_bias",
             "completions grow under dr_grpo too",
             "",
-            paired(length["unbiased"], length["base"]),
+            paired(length("unbiased"), length("base")),
             "rises",
             share=False,
         ),
@@ -188,48 +208,60 @@ def get_claims() -> tuple[Claim, ...]:
             share=False,
             note="the negative control: longer answers are not more often right there",
         ),
+    )
+
+
+def claims_of_language() -> tuple[Claim, ...]:
+    """The share of words in the prompt's language, without the language reward and with it."""
+    return (
         Claim(
             "language_decays",
             "RL from rules alone leaves fewer words in the prompt's language",
             "R1-Zero mixes languages, without figures",
-            paired(language["zero"], language["base"]),
+            paired(language("zero"), language("base")),
             "falls",
         ),
         Claim(
             "language_decays_later",
             "and so it does from a cold start",
             "consistency decays without the reward",
-            paired(language["plain_rl"], language["cold_start"]),
+            paired(language("plain_rl"), language("cold_start")),
             "falls",
         ),
         Claim(
             "language_stays",
             "with the language reward RL from a cold start leaves more",
             "and stays with it",
-            paired(language["reasoning_rl"], language["cold_start"]),
+            paired(language("reasoning_rl"), language("cold_start")),
             "rises",
         ),
         Claim(
             "language_reward_helps",
             "and ends with more than without that reward",
             "",
-            paired(language["reasoning_rl"], language["plain_rl"]),
+            paired(language("reasoning_rl"), language("plain_rl")),
             "rises",
         ),
         Claim(
             "language_reward_cost",
             "the language reward leaves the accuracy as it is",
             "maths about equal, code slightly worse",
-            paired(pass1["reasoning_rl"], pass1["plain_rl"]),
+            paired(pass1("reasoning_rl"), pass1("plain_rl")),
             "unchanged",
             margin=0.04,
         ),
+    )
+
+
+def claims_of_stages() -> tuple[Claim, ...]:
+    """Cold start, rejection sampling, preferences."""
+    return (
         Claim(
             "cold_start_is_faster",
             "from a cold start RL is at a higher accuracy over its first 40 steps",
             "faster convergence, without figures",
             paired(
-                mean_over_steps("sums", "plain_rl", look, until=40), mean_over_steps("sums", "zero", look, until=40)
+                mean_over_steps("sums", "plain_rl", LOOK, until=40), mean_over_steps("sums", "zero", LOOK, until=40)
             ),
             "rises",
         ),
@@ -237,14 +269,14 @@ def get_claims() -> tuple[Claim, ...]:
             "rejection_keeps",
             "SFT from the base on the RL policy's right samples is more accurate than the policy",
             "74.0 % to 78.1 % (Dev2 to Dev3, AIME 2024)",
-            paired(pass1["rejection_sft"], pass1["reasoning_rl"]),
+            paired(pass1("rejection_sft"), pass1("reasoning_rl")),
             "rises",
         ),
         Claim(
             "rejection_needs_rl",
             "SFT on right samples of the base is worse than on those of the RL policy",
             "",
-            paired(pass1["base_sft"], pass1["rejection_sft"]),
+            paired(pass1("base_sft"), pass1("rejection_sft")),
             "falls",
             note="the same prompts, samples and filters, straight from the base",
         ),
@@ -260,15 +292,21 @@ def get_claims() -> tuple[Claim, ...]:
             "preference_spares",
             "preference RL leaves the accuracy as it is",
             "78.1 % to 79.8 % (Dev3 to R1, AIME 2024)",
-            paired(pass1["all_scenarios_rl"], pass1["rejection_sft"]),
+            paired(pass1("all_scenarios_rl"), pass1("rejection_sft")),
             "unchanged",
             margin=0.04,
         ),
+    )
+
+
+def claims_of_students() -> tuple[Claim, ...]:
+    """Distillation against RL."""
+    return (
         Claim(
             "distilled_beats_rl",
             "the student is better taught by samples than by RL",
             "72.6 % against 47.0 % (Qwen2.5-32B, AIME 2024)",
-            paired(pass1["student_distilled"], pass1["student_rl"]),
+            paired(pass1("student_distilled"), pass1("student_rl")),
             "rises",
             note="RL ran until four looks in a row were no better, or 600 steps; the samples are filtered",
         ),
@@ -285,9 +323,15 @@ def get_claims() -> tuple[Claim, ...]:
             "distilled_then_rl",
             "RL after distillation is better than distillation",
             "left open, and expected",
-            paired(pass1["student_distilled_rl"], pass1["student_distilled"]),
+            paired(pass1("student_distilled_rl"), pass1("student_distilled")),
             "rises",
         ),
+    )
+
+
+def claims_of_failures() -> tuple[Claim, ...]:
+    """Process rewards and search: what did not work in the paper."""
+    return (
         Claim(
             "process_best_of_n",
             "the best of 16 by a process reward model is right less often than their majority",
@@ -302,7 +346,7 @@ def get_claims() -> tuple[Claim, ...]:
             "process_rl_accuracy",
             "GRPO with the process reward ends at a lower accuracy than with the rule",
             "reward hacking, without figures",
-            paired(at_step("sums", "process_rl", look, 60), at_step("sums", "zero", look, 60)),
+            paired(at_step("sums", "process_rl", LOOK, 60), at_step("sums", "zero", LOOK, 60)),
             "falls",
             note="both at step 60, on the validation questions",
         ),
@@ -310,7 +354,7 @@ def get_claims() -> tuple[Claim, ...]:
             "process_rl_score",
             "and its score by the process reward model rises",
             "",
-            paired(at_the_end("sums", "process_rl", score), at_the_start("sums", "process_rl", score)),
+            paired(at_the_end("sums", "process_rl", SCORE), at_the_start("sums", "process_rl", SCORE)),
             "rises",
         ),
         Claim(

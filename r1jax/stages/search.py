@@ -49,10 +49,9 @@ def run(stage: SearchConfig, run: RunContext) -> dict[str, Any]:
             found = [one | {"rivals": other} for one, other in zip(found, others, strict=True)]
         return found
 
-    begun = run.workdir.entry(stage.value)["started"]  # a value model that is trained again is another one
     policy = origin(stage.start, run)
     with Batches(stage, run, size=stage.batch_prompts, origin=policy) as batches:
-        found = batches.each("search", records, work, how=[begun], unit="prompt")
+        found = batches.each("search", records, work, unit="prompt")
     folder = run.workdir.stage(stage.name)
     made_by = {"stage": stage.name, **policy, "seed": run.seed_of(f"{stage.name}/search")}
     pairs = list(zip(records, found, strict=True))
